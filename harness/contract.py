@@ -1,0 +1,219 @@
+"""The seams of joulebench: what a workload, a technique, a meter and an engine must offer.
+
+Only Protocols and the small frozen values that cross them. A technique is a *module* with
+`INFO`, `Params`, `supports` and one function by phase; it never times, meters, synchronises,
+logs or prints.
+
+Shape suffixes: N items, T tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.records import (
+    Case,
+    DataInfo,
+    Energy,
+    Frozen,
+    Measured,
+    MeterInfo,
+    Missing,
+    ModelInfo,
+    Phase,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    Outputs = npt.NDArray[np.float32]
+    """What a task returns for a batch: one row an item, in the order of the batch."""
+
+
+class Examples(Frozen, frozen=True, kw_only=True):
+    """Inputs with their targets, in a fixed order; `item_ids` name them across techniques."""
+
+    item_ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+class Workload(Protocol):
+    """A model + data + a quality measure + what one task is. Constructing one does nothing."""
+
+    name: str
+    task: str
+    metric: str
+    seed: int
+
+    def check(self) -> None:
+        """Refuse what cannot work, cheaply: no torch, no model in memory.
+
+        Raises: DataError, ModelError, MissingExtra.
+        """
+
+    def prepare(self, cache: Path) -> None:
+        """Read the data (cached under `cache`) and the tokeniser; after this the methods below work."""
+
+    def data_info(self) -> DataInfo:
+        """Return what the data is, with its content hash."""
+
+    def examples(self, split: str) -> Examples:
+        """Return `train`, `validation` or `test`."""
+
+    def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
+        """Return one score an item (accuracy: 1.0 right, 0.0 wrong)."""
+
+
+class TextClassification(Workload, Protocol):
+    """A workload whose task is: classify one sentence."""
+
+    max_length: int
+
+    def has_pretrained(self) -> str | None:
+        """Return None if pretrained weights are at hand, else the reason why not."""
+
+    def tokenizer(self) -> Any:
+        """Return the `transformers` fast tokeniser of the model."""
+
+    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
+        """Return a fresh sequence-classification model on the CPU.
+
+        With `pretrained`, encoder weights are loaded and checked; the head is always new.
+        """
+
+    def model_info(self) -> ModelInfo:
+        """Return what the model is."""
+
+
+class Trained(Frozen, frozen=True, kw_only=True):
+    """A model that a train case left: a folder with config, safetensors weights and tokeniser."""
+
+    folder: Path
+    case_id: str
+
+
+class Checkpoint(Frozen, frozen=True, kw_only=True):
+    """What `train` yields after each chunk of work; counts run from the start.
+
+    `model` is a `torch.nn.Module` that can be evaluated and saved as it is.
+    """
+
+    model: Any
+    steps: int
+    examples: int
+
+
+class TechniqueInfo(Frozen, frozen=True, kw_only=True):
+    """Who a technique is; `name` equals the file name. `baseline` marks its phase's baseline."""
+
+    name: str
+    phase: Phase
+    family: str
+    summary: str
+    source: str
+    baseline: bool = False
+
+
+class Task(Protocol):
+    """One built way of doing the task."""
+
+    def run(self, batch: Sequence[str]) -> Outputs:
+        """Return `logits_NC` for N texts, in their order."""
+
+
+class Technique(Protocol):
+    """What every technique module has."""
+
+    INFO: TechniqueInfo
+    Params: type[Frozen]
+
+    @staticmethod
+    def supports(workload: Any, device: str) -> str | None:
+        """Return None if it can run here, else the reason why it is skipped."""
+
+
+class TrainTechnique(Technique, Protocol):
+    """A way of training."""
+
+    @staticmethod
+    def train(workload: Any, params: Any, device: str) -> Iterator[Checkpoint]:
+        """Yield a checkpoint before the first step and after each chunk of work."""
+
+
+class InferTechnique(Technique, Protocol):
+    """A way of inferring."""
+
+    @staticmethod
+    def build(trained: Trained, workload: Any, params: Any, device: str) -> AbstractContextManager[Task]:
+        """Yield a task; what happens before the yield is the `build` window."""
+
+
+class Meter(Protocol):
+    """A source of joules. `read` is cheap and raw; `energies` interprets two reads."""
+
+    name: str
+
+    def read(self) -> Any:
+        """Return the raw state now."""
+
+    def energies(
+        self, begin: Any, end: Any, *, duration_s: float, cpu_s: float
+    ) -> tuple[tuple[Energy, ...], tuple[Missing, ...]]:
+        """Return joules by domain between two reads, and what is missing with its reason."""
+
+    def info(self) -> MeterInfo:
+        """Return what the meter covers and how it was checked."""
+
+    def close(self) -> None:
+        """Release descriptors and handles."""
+
+
+class WindowMeter(Protocol):
+    """All meters of a host behind one begin/end pair."""
+
+    def begin(self) -> Any:
+        """Read every meter; return the mark to end the window with."""
+
+    def end(self, mark: Any) -> Measured:
+        """Read every meter again and return what the window drew."""
+
+    def infos(self) -> tuple[MeterInfo, ...]:
+        """Return the meters in use."""
+
+    def missing(self) -> tuple[Missing, ...]:
+        """Return the meters that this host does not offer, with reasons."""
+
+    def close(self) -> None:
+        """Release descriptors and handles."""
+
+
+class Session(Protocol):
+    """One live worker, seen from the scheduler."""
+
+    def send(self, message: Any) -> None:
+        """Send one message.
+
+        Raises: WorkerFailed: the worker is gone.
+        """
+
+    def receive(self, timeout_s: float) -> Any:
+        """Block until the next message.
+
+        Raises: WorkerFailed: the worker died, hung past `timeout_s`, or reported a failure.
+        """
+
+    def close(self) -> None:
+        """End the worker, by force if it does not end by itself."""
+
+
+class Engine(Protocol):
+    """Where workers run. Cases never know which."""
+
+    def start(self, case: Case, fork: int, environment: Mapping[str, str]) -> Session:
+        """Start a fresh worker process for one fork of a case."""

@@ -1,0 +1,1 @@
+"""Tables, charts, sentences and pages made from records."""

@@ -1,0 +1,1 @@
+"""One file a technique; the folder is the phase. Nothing here is imported until it is used."""
