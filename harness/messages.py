@@ -137,7 +137,8 @@ def decode_command(line: bytes) -> Command:
 
     Raises: msgspec.ValidationError: the line is not a command of this version.
     """
-    return _command_decoder.decode(line)
+    command: Command = _command_decoder.decode(line)
+    return command
 
 
 def decode_reply(line: bytes) -> Reply:
@@ -145,4 +146,5 @@ def decode_reply(line: bytes) -> Reply:
 
     Raises: msgspec.ValidationError: the line is not a reply of this version.
     """
-    return _reply_decoder.decode(line)
+    reply: Reply = _reply_decoder.decode(line)
+    return reply

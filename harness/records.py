@@ -277,3 +277,28 @@ class Record(Frozen, frozen=True, kw_only=True):
     meters: tuple[MeterInfo, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     parent_cpu_s: float | None = None
+
+
+class RunInfo(Frozen, frozen=True, kw_only=True):
+    """One run of one suite on one host (`run.json`); `finished_utc` is None until every case has a record.
+
+    `suite` is the resolved configuration, `host` what `host.probe()` said. Intervals of the run are
+    made at `confidence`, family-wise over the techniques compared; a quality loss smaller than
+    `quality_margin` (in the metric's unit) counts as no worse.
+    """
+
+    schema: int = SCHEMA
+    run_id: str
+    suite_name: str
+    suite_sha256: str
+    suite: dict[str, Any]
+    host: dict[str, Any]
+    host_fingerprint: str
+    code_version: str
+    started_utc: str
+    finished_utc: str | None = None
+    confidence: float
+    quality_margin: float
+    case_ids: tuple[str, ...]
+    wall_s: float = 0.0
+    measured_s: float = 0.0
