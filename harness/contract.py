@@ -110,7 +110,11 @@ class Checkpoint(Frozen, frozen=True, kw_only=True):
 
 
 class TechniqueInfo(Frozen, frozen=True, kw_only=True):
-    """Who a technique is; `name` equals the file name. `baseline` marks its phase's baseline."""
+    """Who a technique is; `name` equals the file name. `baseline` marks its phase's baseline.
+
+    `imports` are modules that the worker imports before anything is measured, so that a build
+    window holds the technique's work and not Python's.
+    """
 
     name: str
     phase: Phase
@@ -118,6 +122,7 @@ class TechniqueInfo(Frozen, frozen=True, kw_only=True):
     summary: str
     source: str
     baseline: bool = False
+    imports: tuple[str, ...] = ()
 
 
 class Task(Protocol):
@@ -209,7 +214,10 @@ class Session(Protocol):
         """
 
     def close(self) -> None:
-        """End the worker, by force if it does not end by itself."""
+        """Let the worker end; end it by force if it does not."""
+
+    def kill(self) -> None:
+        """End the worker and everything it started, now."""
 
 
 class Engine(Protocol):

@@ -1,7 +1,7 @@
 """What the scheduler and a worker say to each other: one JSON document a line.
 
-The scheduler commands, the worker answers each command with exactly one reply. `Train` is the
-exception: it is answered by `Trained` after each chunk, and the scheduler says `Go` or `Finish`.
+The scheduler commands, the worker answers each command with exactly one reply and ends when its
+input does.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import msgspec
 
 from harness.records import (
     Case,
-    CurvePoint,
     DataInfo,
     Frozen,
     MeterInfo,
     Missing,
     ModelInfo,
-    Quality,
     Window,
 )
 
@@ -32,6 +30,7 @@ class Start(Frozen, frozen=True, kw_only=True, tag=True):
     trained_id: str | None = None
     meters: tuple[str, ...] = ("auto",)
     slice_size: int = 32
+    base_folder: str = "."
 
 
 class Build(Frozen, frozen=True, kw_only=True, tag=True):
@@ -67,14 +66,10 @@ class Train(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Finish(Frozen, frozen=True, kw_only=True, tag=True):
-    """Evaluate on the test split, save what was trained, report quality."""
+    """Evaluate on the test split, save what was trained."""
 
 
-class Stop(Frozen, frozen=True, kw_only=True, tag=True):
-    """End the process."""
-
-
-Command = Start | Build | Warm | Run | Idle | Train | Finish | Stop
+Command = Start | Build | Warm | Run | Idle | Train | Finish
 
 
 class Ready(Frozen, frozen=True, kw_only=True, tag=True):
@@ -88,28 +83,39 @@ class Ready(Frozen, frozen=True, kw_only=True, tag=True):
     slices: int
 
 
+class Items(Frozen, frozen=True, kw_only=True):
+    """What a window answered for its test items: one score and one row of outputs an item."""
+
+    item_ids: tuple[int, ...]
+    scores: tuple[float, ...]
+    outputs: tuple[tuple[float, ...], ...]
+
+
 class Done(Frozen, frozen=True, kw_only=True, tag=True):
-    """One window is measured."""
+    """One window is measured; `items` comes with the first window of each slice in a fork."""
 
     window: Window
+    items: Items | None = None
 
 
 class Trained(Frozen, frozen=True, kw_only=True, tag=True):
-    """One chunk of training is measured; `finished` says the technique has no more to give."""
+    """One chunk of training is measured; `finished` says the technique has no more to give.
+
+    `scores` are those of the validation items when an evaluation was asked for.
+    """
 
     finished: bool
     windows: tuple[Window, ...] = ()
-    point: CurvePoint | None = None
+    steps: int = 0
+    examples: int = 0
+    scores: tuple[float, ...] = ()
 
 
 class Finished(Frozen, frozen=True, kw_only=True, tag=True):
-    """The final state of a case in this fork."""
+    """A trained model is evaluated on the test split and saved; `artefact` is relative to the run's folder."""
 
-    quality: Quality | None = None
-    item_ids: tuple[int, ...] = ()
-    item_scores: tuple[float, ...] = ()
-    outputs_file: str | None = None
-    artefact: str | None = None
+    items: Items
+    artefact: str
     windows: tuple[Window, ...] = ()
 
 

@@ -277,6 +277,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     meters: tuple[MeterInfo, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     parent_cpu_s: float | None = None
+    wall_s: float | None = None
 
 
 class RunInfo(Frozen, frozen=True, kw_only=True):

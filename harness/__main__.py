@@ -1,0 +1,5 @@
+"""`python -m harness` is `joulebench`."""
+
+from harness.cli import main
+
+main()

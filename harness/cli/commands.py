@@ -1,0 +1,121 @@
+"""The commands and their options. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_SUITE = click.argument("suite", type=click.Path(path_type=Path))
+_OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+_RESULTS = click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+_SELECT = click.option(
+    "-k", "select", default="", metavar="EXPRESSION", help="Keep cases whose name matches, as in pytest."
+)
+
+
+@click.command()
+@_SUITE
+@_OVERRIDES
+@click.option("--budget", metavar="DURATION", help="Wall time the run may take, for example 90s or 10m.")
+@_SELECT
+@_RESULTS
+@click.option("--fresh", is_flag=True, help="Start anew even if an interrupted run of this suite could be resumed.")
+@_JSON
+def run(
+    suite: Path, overrides: tuple[str, ...], budget: str | None, select: str, results: Path, fresh: bool, as_json: bool
+) -> int:
+    r"""Run a suite, then print and write its report.
+
+    An interrupted run of the same suite on the same host is resumed: cases already done are kept.
+
+    \b
+    joulebench run configs/quick.yaml
+    joulebench run configs/quick.yaml --budget 2m -k "full_finetune or onnxruntime"
+    joulebench run configs/sst2.yaml measure.forks=4 workload.max_length=128
+    """
+    from harness.cli import running
+
+    return running.run(suite, overrides, budget, select, results, fresh=fresh, as_json=as_json)
+
+
+@click.command()
+@_SUITE
+@_OVERRIDES
+@_SELECT
+@_RESULTS
+@_JSON
+def plan(suite: Path, overrides: tuple[str, ...], select: str, results: Path, as_json: bool) -> int:
+    r"""Show what a suite would run and what it skips, and why; run nothing.
+
+    \b
+    joulebench plan configs/quick.yaml
+    """
+    from harness.cli import running
+
+    return running.plan(suite, overrides, select, results, as_json=as_json)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@_RESULTS
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "html"]), default="terminal")
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
+@_JSON
+def report(folder: Path | None, results: Path, form: str, output: Path | None, as_json: bool) -> int:
+    r"""Report a run (default: the newest): which technique to use, what it saves, what saved nothing.
+
+    \b
+    joulebench report
+    joulebench report results/1a2b3c4d/20261123T140000Z-quick --format html --output report.html
+    """
+    from harness.cli import reading
+
+    return reading.report(folder, results, form, output, as_json=as_json)
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--alpha", default=0.01, show_default=True, help="Chance of any false difference, over all comparisons.")
+@click.option("--tolerance", default=0.03, show_default=True, help="A change certain to be smaller than this passes.")
+@_JSON
+def compare(a: Path, b: Path, alpha: float, tolerance: float, as_json: bool) -> int:
+    r"""Compare run B with run A, technique by technique; refuses unlike hosts, data and models.
+
+    \b
+    joulebench compare results/1a2b3c4d/20261123T140000Z-quick results/1a2b3c4d/20261123T150000Z-quick
+    """
+    from harness.cli import reading
+
+    return reading.compare(a, b, alpha, tolerance, as_json=as_json)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["techniques", "workloads", "meters"]))
+@_JSON
+def ls(what: str, as_json: bool) -> int:
+    r"""List techniques, workloads or meters.
+
+    \b
+    joulebench ls techniques
+    """
+    from harness.cli import looking
+
+    return looking.ls(what, as_json=as_json)
+
+
+@click.command()
+@_JSON
+def doctor(as_json: bool) -> int:
+    r"""Say what can be measured on this host, what cannot, and why.
+
+    \b
+    joulebench doctor
+    """
+    from harness.cli import looking
+
+    return looking.doctor(as_json=as_json)

@@ -1,0 +1,55 @@
+"""`report` and `compare`: they read results and measure nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness import compare as comparing
+from harness import report as reporting
+from harness import store
+from harness.cli.output import print_json
+from harness.errors import ResultsError
+
+
+def report(folder: Path | None, results: Path, form: str, output: Path | None, *, as_json: bool) -> int:
+    """Print or write the report of one run."""
+    run = store.load_run(folder or _newest(results))
+    content = reporting.build(run)
+    if as_json:
+        print_json(content)
+        return 0
+    text = {"markdown": reporting.render_markdown, "html": reporting.render_html}.get(form)
+    if text is None:
+        from rich.console import Console
+
+        with output.open("w", encoding="utf-8") if output else sys.stdout as file:
+            reporting.render_terminal(content, Console(file=file))
+        return 0
+    if output is None:
+        click.echo(text(content))
+    else:
+        output.write_text(text(content), encoding="utf-8")
+        click.echo(f"wrote {output}", err=True)
+    return 0
+
+
+def compare(a: Path, b: Path, alpha: float, tolerance: float, *, as_json: bool) -> int:
+    """Print how run B differs from run A."""
+    result = comparing.compare_runs(store.load_run(a), store.load_run(b), alpha=alpha, tolerance=tolerance)
+    if as_json:
+        print_json(result)
+        return 0
+    from rich.console import Console
+
+    reporting.render_comparison(result, Console())
+    return 0
+
+
+def _newest(results: Path) -> Path:
+    folders = store.runs(results)
+    if not folders:
+        raise ResultsError(f"there is no run under {results}; `joulebench run configs/quick.yaml` makes one")
+    return folders[-1]

@@ -1,0 +1,306 @@
+"""What this host is, and whether two hosts may be compared.
+
+Nothing here runs on import. `probe` reads small files under `/proc` and `/sys` and the metadata of
+installed packages; it imports no package, starts no process and asks no network. What the host does
+not say is None, never a guess.
+
+*Hard* fields decide whether numbers of two hosts may stand side by side; `fingerprint` hashes them.
+*Soft* fields (hostname, kernel patch, load, clock frequency) change from hour to hour on one machine:
+they are recorded and never hashed. The energy meters of a run are hard too, but belong to its records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import platform
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.records import Frozen
+
+_ISA = (
+    "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni",
+    "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
+    "asimd", "asimdhp", "asimddp", "sve", "sve2", "i8mm", "bf16",
+)  # fmt: skip
+_PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "onnx", "numpy")
+_THREAD_ENV = (
+    "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY", "OMP_DYNAMIC", "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY", "KMP_BLOCKTIME", "MKL_NUM_THREADS", "MKL_DYNAMIC", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "TOKENIZERS_PARALLELISM", "ATEN_CPU_CAPABILITY",
+)  # fmt: skip
+_SOFT = (
+    "hostname", "kernel", "python", "load_1m", "cpu_mhz", "microcode", "memory_bytes",
+)  # fmt: skip
+
+# (family, first model, last model) of server parts; Ryzen shares families, so its brand is refused below.
+_AMD = (
+    (0x17, 0x00, 0x0F, "EPYC 1"),
+    (0x17, 0x30, 0x3F, "EPYC 2"),
+    (0x19, 0x00, 0x0F, "EPYC 3"),
+    (0x19, 0x10, 0x1F, "EPYC 4"),
+    (0x19, 0xA0, 0xAF, "EPYC 4"),
+    (0x1A, 0x00, 0x1F, "EPYC 5"),
+)
+_INTEL = {
+    45: "Sandy Bridge",
+    62: "Ivy Bridge",
+    63: "Haswell",
+    79: "Broadwell",
+    86: "Broadwell",
+    106: "Ice Lake",
+    108: "Ice Lake",
+    143: "Sapphire Rapids",
+    207: "Emerald Rapids",
+    173: "Granite Rapids",
+    174: "Granite Rapids",
+}
+# These models are client dies too, so the brand must say Xeon.
+_INTEL_XEON_E = {42: "Sandy Bridge", 58: "Ivy Bridge", 60: "Haswell", 71: "Broadwell", 158: "Coffee Lake"}
+_ARM = {(0x41, 0xD0C): "Neoverse N1", (0x41, 0xD40): "Neoverse V1", (0x41, 0xD49): "Neoverse N2",
+        (0x41, 0xD4F): "Neoverse V2"}  # fmt: skip
+
+
+class Cpu(Frozen, frozen=True, kw_only=True):
+    """The processor, as `/proc/cpuinfo` describes its first core; each field None where it is silent."""
+
+    cpu_brand: str | None = None
+    cpu_vendor: str | None = None
+    cpu_family: int | None = None
+    cpu_model: int | None = None
+    cpu_stepping: int | None = None
+    cpu_flags_sha256: str | None = None
+    microarchitecture: str | None = None
+    isa: tuple[str, ...] | None = None
+    microcode: str | None = None
+    cpu_mhz: float | None = None
+
+
+class Host(Cpu, frozen=True, kw_only=True):
+    """One machine with its software; see the module for hard and soft fields.
+
+    `cores_online` counts logical cores of the machine, `cores_usable` those this process may run on.
+    `vm` is None where neither the CPU flags nor the firmware tell.
+    """
+
+    cores_online: int | None
+    cores_usable: int | None
+    memory_bytes: int | None
+    gpus: tuple[str, ...]
+    gpu_driver: str | None
+    vm: bool | None
+    hypervisor: str | None
+    container: str | None
+    governor: str | None
+    turbo: str | None
+    os: str
+    arch: str
+    kernel: str
+    python: str
+    versions: dict[str, str | None]
+    thread_env: dict[str, str]
+    hostname: str
+    load_1m: float | None
+
+
+def probe(root: Path = Path("/")) -> Host:
+    """Return what this host is, reading `/proc` and `/sys` below `root` (tests give a tree of their own)."""
+    gpus, driver = _gpus(root)
+    vm, hypervisor = _virtualisation(root)
+    return Host(
+        **msgspec.structs.asdict(read_cpu(root)),
+        cores_online=os.cpu_count(),
+        cores_usable=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        memory_bytes=_memory_bytes(root),
+        gpus=gpus,
+        gpu_driver=driver,
+        vm=vm,
+        hypervisor=hypervisor,
+        container=_container(root),
+        governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        turbo=_turbo(root),
+        os=platform.system(),
+        arch=platform.machine(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        versions={name: _version(name) for name in _PACKAGES},
+        thread_env={name: os.environ[name] for name in _THREAD_ENV if name in os.environ},
+        hostname=platform.node(),
+        load_1m=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def read_cpu(root: Path = Path("/")) -> Cpu:
+    """Return the processor of this host (one small file read; all None where there is no `/proc`)."""
+    fields = _cpuinfo(_text(root / "proc/cpuinfo") or "")
+    flags = sorted((fields.get("flags") or fields.get("Features") or "").split())
+    vendor, brand = fields.get("vendor_id"), fields.get("model name")
+    family, model, stepping = (_int(fields.get(key)) for key in ("cpu family", "model", "stepping"))
+    implementer, part = _int(fields.get("CPU implementer")), _int(fields.get("CPU part"))
+    if implementer is not None:
+        vendor, family, model = f"ARM implementer 0x{implementer:02x}", implementer, part
+        stepping = _int(fields.get("CPU revision"))
+    mhz = fields.get("cpu MHz")
+    return Cpu(
+        cpu_brand=brand,
+        cpu_vendor=vendor,
+        cpu_family=family,
+        cpu_model=model,
+        cpu_stepping=stepping,
+        cpu_flags_sha256=hashlib.sha256(" ".join(flags).encode()).hexdigest() if flags else None,
+        microarchitecture=microarchitecture(vendor, family, model, stepping, brand),
+        isa=tuple(name for name in _ISA if name in flags) if flags else None,
+        microcode=fields.get("microcode"),
+        cpu_mhz=float(mhz) if mhz else None,
+    )
+
+
+def microarchitecture(
+    vendor: str | None, family: int | None, model: int | None, stepping: int | None, brand: str | None
+) -> str | None:
+    """Return the server generation in the words of `meters/cpu_watts.csv`, or None if it is not known.
+
+    The numbers are the vendors' CPUID family/model/stepping (Linux `intel-family.h`, AMD revision
+    guides) and, on ARM, implementer and part number. Desktop and laptop parts give None: a table
+    of server watts says nothing about them.
+    """
+    if family is None or model is None:
+        return None
+    if vendor == "AuthenticAMD" and "Ryzen" not in (brand or ""):
+        return next((name for fam, low, high, name in _AMD if family == fam and low <= model <= high), None)
+    if vendor == "GenuineIntel" and family == 6:
+        return _intel(model, stepping, brand or "")
+    return _ARM.get((family, model)) if vendor and vendor.startswith("ARM") else None
+
+
+def hard(host: Host) -> dict[str, Any]:
+    """Return the fields that must be equal before numbers of two hosts are compared."""
+    return _hard(msgspec.to_builtins(host))
+
+
+def fingerprint(host: Host) -> str:
+    """Return the SHA-256 (64 hex digits) of the canonical JSON of the hard fields."""
+    return hashlib.sha256(msgspec.json.encode(hard(host), order="sorted")).hexdigest()
+
+
+def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one line a hard field in which two hosts differ; empty if they are comparable.
+
+    `a` and `b` are hosts as `run.json` keeps them (`msgspec.to_builtins(host)`).
+    """
+    left, right = _hard(a), _hard(b)
+    keys = sorted(left.keys() | right.keys())
+    return tuple(
+        f"{key}: {_shown(left, key)} | {_shown(right, key)}" for key in keys if left.get(key) != right.get(key)
+    )
+
+
+def _hard(host: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {key: value for key, value in host.items() if key not in _SOFT}
+    # Kernels reserve slightly different amounts of the same RAM; half-octave classes absorb that.
+    memory = host.get("memory_bytes")
+    fields["memory_class_gib"] = round(2 ** (round(2 * math.log2(memory / 2**30)) / 2), 1) if memory else None
+    fields["kernel_series"] = ".".join(str(host.get("kernel") or "").split(".")[:2]) or None
+    fields["python_minor"] = ".".join(str(host.get("python") or "").split(".")[:2]) or None
+    return fields
+
+
+def _shown(fields: Mapping[str, Any], key: str) -> str:
+    if key not in fields:
+        return "not recorded"
+    value = fields[key]
+    return "unknown" if value is None else str(value)
+
+
+def _cpuinfo(text: str) -> dict[str, str]:
+    """Return the fields of the first core; ARM puts a blank line after each core as x86 does."""
+    pairs = (line.split(":", 1) for line in text.split("\n\n", 1)[0].splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _intel(model: int, stepping: int | None, brand: str) -> str | None:
+    if model == 85:  # one model number, three generations
+        if stepping is None:
+            return None
+        return "Skylake-SP" if stepping < 5 else "Cascade Lake" if stepping < 10 else "Cooper Lake"
+    if model in _INTEL_XEON_E and "Xeon" in brand:
+        kaby_lake = model == 158 and (stepping is None or stepping < 10)
+        return None if kaby_lake else _INTEL_XEON_E[model]
+    return _INTEL.get(model)
+
+
+def _memory_bytes(root: Path) -> int | None:
+    found = re.search(r"^MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _gpus(root: Path) -> tuple[tuple[str, ...], str | None]:
+    models = []
+    for path in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
+        found = re.search(r"^Model:\s*(.+)$", _text(path) or "", re.MULTILINE)
+        models.append(found[1].strip() if found else "unnamed NVIDIA GPU")
+    driver = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", _text(root / "proc/driver/nvidia/version") or "")
+    return tuple(models), driver[1] if driver else None
+
+
+def _virtualisation(root: Path) -> tuple[bool | None, str | None]:
+    cpuinfo = _cpuinfo(_text(root / "proc/cpuinfo") or "")
+    vendor = _text(root / "sys/class/dmi/id/sys_vendor")
+    product = _text(root / "sys/class/dmi/id/product_name") or ""
+    xen = _text(root / "sys/hypervisor/type")
+    if "hypervisor" in cpuinfo.get("flags", "").split() or xen:
+        return True, xen or vendor
+    if vendor and re.search(r"QEMU|Xen|VMware|innotek|Parallels|Bochs", vendor):
+        return True, vendor
+    if vendor == "Amazon EC2" or (vendor == "Microsoft Corporation" and product == "Virtual Machine"):
+        return ".metal" not in product, vendor
+    if "flags" in cpuinfo or vendor:  # x86 hypervisors set the flag, so its absence is an answer
+        return False, None
+    return None, None
+
+
+def _container(root: Path) -> str | None:
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    if (root / ".dockerenv").exists():
+        return "docker"
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    found = re.search(r"kubepods|docker|containerd|lxc|libpod", _text(root / "proc/1/cgroup") or "")
+    return found[0] if found else None
+
+
+def _turbo(root: Path) -> str | None:
+    no_turbo = _text(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
+    boost = _text(root / "sys/devices/system/cpu/cpufreq/boost")
+    if no_turbo is not None:
+        return "off" if no_turbo == "1" else "on"
+    return None if boost is None else "on" if boost == "1" else "off"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _int(text: str | None) -> int | None:
+    try:
+        return int(text, 0) if text is not None else None
+    except ValueError:
+        return None

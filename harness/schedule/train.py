@@ -1,0 +1,125 @@
+"""One train case: chunk by chunk, quality beside each, until its end, its target or its share of the budget."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from harness.contract import Session
+from harness.errors import WorkerFailed
+from harness.messages import Finish, Ready, Train, Trained
+from harness.records import Case, CurvePoint, Doubt, Failed, Ok, Outcome, Record, Window
+from harness.schedule.context import Context, facts, idle_window, utc_now
+from harness.stats import accuracy
+
+
+def run_train(case: Case, context: Context, deadline_s: float, to_come: int) -> Record:
+    """Measure one train case in one fresh worker; its record is on disk when this returns."""
+    started_s, cpu_s, started_utc = time.monotonic(), time.process_time(), utc_now()
+    context.say(f"{case.name}: starting", context.train_left_s(to_come + 1))
+    progress = _Training(case, context, deadline_s, to_come)
+    outcome: Outcome
+    session: Session | None = None
+    try:
+        session = context.start(case, 0)
+        progress.run(session)
+        session.close()
+        outcome = Ok()
+    except BaseException as error:
+        if session is not None:
+            session.kill()
+        if not isinstance(error, WorkerFailed):
+            raise
+        outcome = Failed(error=type(error).__name__, message=str(error))
+    wall_s = time.monotonic() - started_s
+    context.note_train(wall_s)
+    record = context.record(
+        case,
+        outcome,
+        started_utc=started_utc,
+        target_quality=context.suite.target_quality,
+        parent_cpu_s=time.process_time() - cpu_s,
+        wall_s=wall_s,
+        **progress.fields(),
+    )
+    context.keep(record)
+    return record
+
+
+class _Training:
+    """What is known of a train case so far, so that a failure keeps what was measured."""
+
+    def __init__(self, case: Case, context: Context, deadline_s: float, to_come: int) -> None:
+        self._case, self._context = case, context
+        self._deadline_s, self._to_come = deadline_s, to_come
+        self._windows: list[Window] = []
+        self._curve: list[CurvePoint] = []
+        self._doubts: set[Doubt] = set()
+        self._ready: Ready | None = None
+        self._final: dict[str, Any] = {}
+
+    def run(self, session: Session) -> None:
+        """Train to the end, then evaluate on the test split and save."""
+        timeout_s = self._context.suite.measure.timeout_s
+        ready: Any = session.receive(timeout_s)
+        self._ready = ready
+        self._windows += idle_window(session, ready, self._context)
+        while self._chunk(session, timeout_s):
+            pass
+        session.send(Finish())
+        finished: Any = session.receive(timeout_s)
+        self._log(finished.windows)
+        self._windows += idle_window(session, ready, self._context)
+        items = finished.items
+        self._final = {
+            "quality": accuracy(items.scores, self._context.info.confidence),
+            "item_ids": items.item_ids,
+            "item_scores": items.scores,
+            "artefact": finished.artefact,
+        }
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a record of the case holds beside its outcome."""
+        doubts = self._doubts.union(*(window.measured.doubts for window in self._windows))
+        return {
+            "windows": tuple(self._windows),
+            "curve": tuple(self._curve),
+            "doubts": tuple(sorted(doubts)),
+            **facts(self._ready),
+            **self._final,
+        }
+
+    def _chunk(self, session: Session, timeout_s: float) -> bool:
+        """Train one chunk; return whether there is more to do."""
+        session.send(Train())
+        reply: Any = session.receive(timeout_s)
+        self._log(reply.windows)
+        if reply.finished:
+            return False
+        point = self._point(reply)
+        self._curve.append(point)
+        self._context.say(
+            f"{self._case.name}: {reply.examples} examples, validation {point.quality.value:.1%}",
+            self._context.train_left_s(self._to_come),
+        )
+        target = self._context.suite.target_quality
+        if self._context.suite.stop_at_target and target is not None and point.quality.value >= target:
+            return False
+        if time.monotonic() >= self._deadline_s:
+            self._doubts.add(Doubt.BUDGET_SPENT)
+            return False
+        return True
+
+    def _point(self, reply: Trained) -> CurvePoint:
+        trained = sum(window.kind.value == "train" for window in self._windows)
+        return CurvePoint(
+            windows_done=trained,
+            steps=reply.steps,
+            examples=reply.examples,
+            quality=accuracy(reply.scores, self._context.info.confidence),
+        )
+
+    def _log(self, windows: tuple[Window, ...]) -> None:
+        for window in windows:
+            self._windows.append(window)
+            self._context.log(self._case, window)

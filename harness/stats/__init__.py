@@ -1,0 +1,81 @@
+"""Statistics over records: totals with provenance, paired ratios, training totals, proportions, break-even."""
+
+from __future__ import annotations
+
+from harness.stats.breakeven import BreakEven, Payback, break_even
+from harness.stats.multiple import familywise, holm
+from harness.stats.paired import (
+    Interval,
+    Location,
+    difference,
+    energy_interval,
+    exponential,
+    interval,
+    locate,
+    log_ratios,
+    paired_log_ratios,
+    ratio_interval,
+)
+from harness.stats.proportion import Difference, accuracy, accuracy_difference, bonett_price, items_to_resolve, wilson
+from harness.stats.totals import (
+    Total,
+    add,
+    build_total,
+    cpu_per_task_s,
+    duration_per_task_s,
+    energy_per_task,
+    energy_per_task_j,
+    eval_total,
+    peak_memory_bytes,
+    run_total,
+    to_target,
+    total,
+    training_duration_s,
+    training_total,
+    up_to,
+    weakest,
+)
+from harness.stats.training import Spread, TrainingTotal, training_interval
+
+__all__ = [
+    "BreakEven",
+    "Difference",
+    "Interval",
+    "Location",
+    "Payback",
+    "Spread",
+    "Total",
+    "TrainingTotal",
+    "accuracy",
+    "accuracy_difference",
+    "add",
+    "bonett_price",
+    "break_even",
+    "build_total",
+    "cpu_per_task_s",
+    "difference",
+    "duration_per_task_s",
+    "energy_interval",
+    "energy_per_task",
+    "energy_per_task_j",
+    "eval_total",
+    "exponential",
+    "familywise",
+    "holm",
+    "interval",
+    "items_to_resolve",
+    "locate",
+    "log_ratios",
+    "paired_log_ratios",
+    "peak_memory_bytes",
+    "ratio_interval",
+    "run_total",
+    "to_target",
+    "total",
+    "training_duration_s",
+    "training_interval",
+    "training_total",
+    "up_to",
+    "weakest",
+    "wilson",
+]

@@ -1,0 +1,212 @@
+"""Joules, seconds and bytes of windows and records. Nothing here is ever guessed: what is missing raises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from harness.errors import InvalidMeasurement, NotMeasured
+from harness.records import Frozen, Provenance, Record, Window, WindowKind
+
+_STRENGTH = tuple(Provenance)
+
+
+class Total(Frozen, frozen=True, kw_only=True):
+    """A sum of billed joules; `low_j`/`high_j` bound the error of what was modelled in it.
+
+    `provenance` is the weakest on the path, `domains` what was summed.
+    """
+
+    energy_j: float
+    low_j: float
+    high_j: float
+    provenance: Provenance
+    domains: tuple[str, ...]
+
+    @property
+    def modelled(self) -> bool:
+        """Whether the bounds differ from the value, so that they must be shown beside it."""
+        return self.low_j != self.high_j
+
+
+def weakest(provenances: Iterable[Provenance]) -> Provenance:
+    """Return the provenance that a result made of these inherits.
+
+    Raises: NotMeasured: there is none.
+    """
+    found = list(provenances)
+    if not found:
+        raise NotMeasured("no joules were measured, so there is no provenance")
+    return max(found, key=_STRENGTH.index)
+
+
+def total(window: Window, case: str = "a case") -> Total:
+    """Return the billed joules of one window; `case` names it in messages.
+
+    Raises: NotMeasured: no domain is billed, or a domain has no reading. InvalidMeasurement: a reading
+    is not finite or is negative.
+    """
+    measured = window.measured
+    where = f"{case}: {window.kind.value} window of fork {window.fork}"
+    if measured.missing:
+        gaps = "; ".join(f"{gap.domain}: {gap.reason}" for gap in measured.missing)
+        raise NotMeasured(f"{where} has no reading for {gaps}; run `joulebench doctor` to see what can be measured")
+    billed = [energy for energy in measured.energies if energy.billed]
+    if not billed:
+        raise NotMeasured(f"{where} has no billed domain; run `joulebench doctor` to see what can be measured")
+    for energy in billed:
+        if not math.isfinite(energy.energy_j) or energy.energy_j < 0:
+            raise InvalidMeasurement(
+                f"{where}: {energy.domain} reads {energy.energy_j} J, which cannot be; "
+                f"check the meter {energy.meter} with `joulebench doctor`"
+            )
+    return Total(
+        energy_j=sum(energy.energy_j for energy in billed),
+        low_j=sum(energy.energy_j if energy.low_j is None else energy.low_j for energy in billed),
+        high_j=sum(energy.energy_j if energy.high_j is None else energy.high_j for energy in billed),
+        provenance=weakest(energy.provenance for energy in billed),
+        domains=tuple(sorted({energy.domain for energy in billed})),
+    )
+
+
+def add(totals: Iterable[Total]) -> Total:
+    """Return the sum.
+
+    Raises: NotMeasured: there is nothing to add, or the totals cover unlike domains.
+    """
+    parts = list(totals)
+    if not parts:
+        raise NotMeasured("there are no windows to add up")
+    domains = {part.domains for part in parts}
+    if len(domains) > 1:
+        shown = " against ".join(", ".join(names) for names in sorted(domains))
+        raise NotMeasured(f"windows that bill unlike domains cannot be added: {shown}")
+    return Total(
+        energy_j=math.fsum(part.energy_j for part in parts),
+        low_j=math.fsum(part.low_j for part in parts),
+        high_j=math.fsum(part.high_j for part in parts),
+        provenance=weakest(part.provenance for part in parts),
+        domains=parts[0].domains,
+    )
+
+
+def scaled(whole: Total, factor: float) -> Total:
+    """Return the total times a factor (per task, per fork)."""
+    return Total(
+        energy_j=whole.energy_j * factor,
+        low_j=whole.low_j * factor,
+        high_j=whole.high_j * factor,
+        provenance=whole.provenance,
+        domains=whole.domains,
+    )
+
+
+def windows_of(record: Record, kind: WindowKind) -> tuple[Window, ...]:
+    """Return the record's windows of a kind, in order.
+
+    Raises: NotMeasured: there is none.
+    """
+    found = tuple(window for window in record.windows if window.kind is kind)
+    if not found:
+        raise NotMeasured(f"{record.case.name} has no {kind.value} window; its outcome: {record.outcome}")
+    return found
+
+
+def run_total(record: Record) -> Total:
+    """Return the joules of all measured RUN windows."""
+    return add(total(window, record.case.name) for window in windows_of(record, WindowKind.RUN))
+
+
+def energy_per_task(record: Record) -> Total:
+    """Return joules a task over all RUN windows (arithmetic mean).
+
+    Raises: NotMeasured: no windows, no tasks, or a missing domain.
+    """
+    return scaled(run_total(record), 1.0 / _tasks(record))
+
+
+def energy_per_task_j(record: Record) -> float:
+    """Return joules a task over all RUN windows (arithmetic mean)."""
+    return energy_per_task(record).energy_j
+
+
+def duration_per_task_s(record: Record) -> float:
+    """Return wall seconds a task over all RUN windows."""
+    windows = windows_of(record, WindowKind.RUN)
+    return math.fsum(window.measured.duration_s for window in windows) / _tasks(record)
+
+
+def cpu_per_task_s(record: Record) -> float:
+    """Return CPU seconds (the process and its reaped children) a task over all RUN windows."""
+    return math.fsum(window.measured.cpu_s for window in windows_of(record, WindowKind.RUN)) / _tasks(record)
+
+
+def peak_memory_bytes(record: Record) -> int:
+    """Return the largest peak memory of any window.
+
+    Raises: NotMeasured: no window carries it.
+    """
+    peaks = [window.peak_memory_bytes for window in record.windows if window.peak_memory_bytes is not None]
+    if not peaks:
+        raise NotMeasured(f"{record.case.name}: no window carries a peak memory")
+    return max(peaks)
+
+
+def build_total(record: Record) -> Total:
+    """Return the joules of building once: BUILD windows summed in each fork, averaged over forks."""
+    return _per_fork(record, WindowKind.BUILD)
+
+
+def training_total(record: Record) -> Total:
+    """Return the joules of training once: TRAIN windows summed in each fork, averaged over forks.
+
+    EVAL windows are not training and are not in it.
+    """
+    return _per_fork(record, WindowKind.TRAIN)
+
+
+def eval_total(record: Record) -> Total:
+    """Return the joules of the evaluations between checkpoints, which training is not billed for."""
+    return _per_fork(record, WindowKind.EVAL)
+
+
+def training_duration_s(record: Record) -> float:
+    """Return wall seconds of training once."""
+    return _mean_over_forks(record, WindowKind.TRAIN, lambda window: window.measured.duration_s)
+
+
+def to_target(record: Record) -> Total | None:
+    """Return the training joules up to the first checkpoint that reached `target_quality`; None if none did.
+
+    Raises: NotMeasured: the case had no target, or no curve.
+    """
+    if record.target_quality is None or not record.curve:
+        raise NotMeasured(f"{record.case.name} has no target quality or no quality curve")
+    reached = [point for point in record.curve if point.quality.value >= record.target_quality]
+    if not reached:
+        return None
+    return up_to(record, reached[0].windows_done)
+
+
+def up_to(record: Record, windows_done: int) -> Total:
+    """Return the joules of the first `windows_done` training windows; the first of them is the set-up."""
+    windows = windows_of(record, WindowKind.TRAIN)
+    return add(total(window, record.case.name) for window in windows[:windows_done])
+
+
+def _per_fork(record: Record, kind: WindowKind) -> Total:
+    windows = windows_of(record, kind)
+    forks = len({window.fork for window in windows})
+    return scaled(add(total(window, record.case.name) for window in windows), 1.0 / forks)
+
+
+def _mean_over_forks(record: Record, kind: WindowKind, value: Callable[[Window], float]) -> float:
+    windows = windows_of(record, kind)
+    return math.fsum(value(window) for window in windows) / len({window.fork for window in windows})
+
+
+def _tasks(record: Record) -> int:
+    tasks = sum(window.tasks for window in windows_of(record, WindowKind.RUN))
+    if tasks <= 0:
+        raise NotMeasured(f"{record.case.name}: its run windows hold no task")
+    return tasks

@@ -1,0 +1,107 @@
+"""The joules of a training with an interval: over repeated trainings, or within one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+from harness.errors import NotMeasured
+from harness.records import Frozen, Record, Window, WindowKind
+from harness.stats.totals import Total, add, scaled, total, windows_of
+
+
+class Spread(StrEnum):
+    """What an interval of a training total stands for."""
+
+    BETWEEN_RUNS = "between runs"
+    WITHIN_ONE_RUN = "within one run"
+    NONE = "no interval"
+
+
+class TrainingTotal(Frozen, frozen=True, kw_only=True):
+    """Mean joules of one training; `low_j`/`high_j` are statistical, the model's bounds are in `total`.
+
+    They are None when nothing repeats.
+    """
+
+    total: Total
+    low_j: float | None
+    high_j: float | None
+    confidence: float
+    spread: Spread
+    n: int
+
+
+def training_interval(records: Sequence[Record], confidence: float) -> TrainingTotal:
+    """Return the joules of a training from its repetitions (seeds or forks).
+
+    Three or more repetitions give a t-interval over their totals. Fewer give batch means over the chunks
+    between checkpoints of each run (steps inside a run are autocorrelated, chunks much less), which
+    says how well this run's energy is known, not how another seed would do.
+
+    Raises: NotMeasured: no training windows, or a missing domain.
+    """
+    runs = [(record.case.name, windows) for record in records for windows in _by_fork(record)]
+    totals = [add(total(window, name) for window in windows) for name, windows in runs]
+    mean = scaled(add(totals), 1.0 / len(totals))
+    if len(totals) >= 3:
+        half = _t_half_width([each.energy_j for each in totals], confidence)
+        return _result(mean, half, confidence, Spread.BETWEEN_RUNS, len(totals))
+    variances = [_chunk_variance(windows, name) for name, windows in runs]
+    known = [each for each in variances if each is not None]
+    if len(known) < len(variances):
+        return _result(mean, None, confidence, Spread.NONE, len(totals))
+    se = math.sqrt(math.fsum(variance for variance, _ in known)) / len(known)
+    half = _t(confidence, sum(df for _, df in known)) * se
+    return _result(mean, half, confidence, Spread.WITHIN_ONE_RUN, sum(df + 1 for _, df in known))
+
+
+def _by_fork(record: Record) -> list[list[Window]]:
+    forks: dict[int, list[Window]] = {}
+    for window in windows_of(record, WindowKind.TRAIN):
+        forks.setdefault(window.fork, []).append(window)
+    return [windows for _, windows in sorted(forks.items())]
+
+
+def _chunk_variance(windows: Sequence[Window], name: str) -> tuple[float, int] | None:
+    """Return the variance of the run's total and its degrees of freedom; None if no work repeats.
+
+    Only chunks of the most frequent size repeat. The set-up window and odd chunks add joules without spread.
+    """
+    sizes = [window.tasks for window in windows[1:] if window.tasks > 0]
+    if not sizes:
+        return None
+    usual = max(sorted(set(sizes)), key=sizes.count)
+    chunks = [total(window, name).energy_j for window in windows[1:] if window.tasks == usual]
+    k = len(chunks)
+    if k < 2:
+        return None
+    mean = math.fsum(chunks) / k
+    return k * math.fsum((chunk - mean) ** 2 for chunk in chunks) / (k - 1), k - 1
+
+
+def _t_half_width(values: Sequence[float], confidence: float) -> float:
+    n = len(values)
+    mean = math.fsum(values) / n
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return _t(confidence, n - 1) * sd / math.sqrt(n)
+
+
+def _t(confidence: float, df: int) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(0.5 + confidence / 2, df))
+
+
+def _result(mean: Total, half: float | None, confidence: float, spread: Spread, n: int) -> TrainingTotal:
+    if n < 1:
+        raise NotMeasured("no training to take a mean of")
+    return TrainingTotal(
+        total=mean,
+        low_j=None if half is None else max(0.0, mean.energy_j - half),
+        high_j=None if half is None else mean.energy_j + half,
+        confidence=confidence,
+        spread=spread,
+        n=n,
+    )
