@@ -17,7 +17,6 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -195,21 +194,46 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
 
     `a` and `b` are hosts as `run.json` keeps them (`msgspec.to_builtins(host)`).
     """
-    left, right = _hard(a), _hard(b)
+    left, right = _flat(_hard(a)), _flat(_hard(b))
     keys = sorted(left.keys() | right.keys())
     return tuple(
         f"{key}: {_shown(left, key)} | {_shown(right, key)}" for key in keys if left.get(key) != right.get(key)
     )
 
 
+def describe(host: Host) -> str:
+    """Return the host in three lines for people."""
+    generation = host.microarchitecture or "microarchitecture not known"
+    machine = {True: "virtual machine", False: "no hypervisor seen", None: "virtual or not: unknown"}[host.vm]
+    memory = f"{host.memory_bytes / 2**30:.1f} GiB" if host.memory_bytes else "memory unknown"
+    gpus = ", ".join(host.gpus) if host.gpus else "no NVIDIA GPU"
+    packages = ", ".join(f"{name} {version}" for name, version in host.versions.items() if version)
+    return (
+        f"{host.cpu_brand or 'CPU not named'} ({generation}), {host.cores_usable or host.cores_online} of "
+        f"{host.cores_online} cores, {memory}, {gpus}\n"
+        f"{machine}, container: {host.container or 'none seen'}, {host.os} {host.kernel} {host.arch}\n"
+        f"Python {host.python}, {packages}"
+    )
+
+
 def _hard(host: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {key: value for key, value in host.items() if key not in _SOFT}
+    # A host read back from JSON has lists where a fresh one has tuples.
+    items = ((key, list(value) if isinstance(value, tuple) else value) for key, value in host.items())
+    fields = {key: value for key, value in items if key not in _SOFT}
     # Kernels reserve slightly different amounts of the same RAM; half-octave classes absorb that.
     memory = host.get("memory_bytes")
     fields["memory_class_gib"] = round(2 ** (round(2 * math.log2(memory / 2**30)) / 2), 1) if memory else None
     fields["kernel_series"] = ".".join(str(host.get("kernel") or "").split(".")[:2]) or None
     fields["python_minor"] = ".".join(str(host.get("python") or "").split(".")[:2]) or None
     return fields
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with `versions` and `thread_env` opened to one field a key."""
+    flat: dict[str, Any] = {}
+    for key, value in fields.items():
+        flat.update({f"{key}.{inner}": value[inner] for inner in value} if isinstance(value, dict) else {key: value})
+    return flat
 
 
 def _shown(fields: Mapping[str, Any], key: str) -> str:
@@ -286,6 +310,8 @@ def _turbo(root: Path) -> str | None:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

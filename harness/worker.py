@@ -139,9 +139,7 @@ class Worker:
         trained = Trained(folder=Path(start.trained_folder), case_id=start.trained_id)
 
         def work() -> Task:
-            return self._stack.enter_context(
-                technique.build(trained, self._workload, self._params, self._case.device)
-            )
+            return self._stack.enter_context(technique.build(trained, self._workload, self._params, self._case.device))
 
         measured, self._task = self._measured(work)
         return Done(window=self._window(WindowKind.BUILD, 0, measured))

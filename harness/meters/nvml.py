@@ -11,8 +11,6 @@ Domains are `gpu0`, `gpu1` … in the order CUDA shows the GPUs to this process,
 
 from __future__ import annotations
 
-import ctypes
-import importlib
 import math
 import os
 from collections.abc import Mapping
@@ -119,6 +117,8 @@ def driver_present() -> bool:
     """Return whether an NVIDIA driver is here, without importing or initialising anything of it."""
     if Path("/dev/nvidiactl").exists():
         return True
+    import ctypes
+
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -135,7 +135,7 @@ def open_nvml(*, watch_s: float = WATCH_S) -> tuple[NvmlMeter | None, tuple[Miss
     if not driver_present():
         return None, (Missing(domain="gpu", reason=_NO_LIBRARY),)
     try:
-        nvml = importlib.import_module("pynvml")
+        import pynvml as nvml
     except ImportError:
         return None, (Missing(domain="gpu", reason="pynvml is not installed: `pip install nvidia-ml-py`"),)
     try:
@@ -146,11 +146,11 @@ def open_nvml(*, watch_s: float = WATCH_S) -> tuple[NvmlMeter | None, tuple[Miss
     gpus, missing = _visible(nvml, os.environ)
     usable: list[Gpu] = []
     for gpu in gpus:
-        reason = _unsupported(nvml, gpu)
-        if reason is None:
+        why_not = _unsupported(nvml, gpu)
+        if why_not is None:
             usable.append(gpu)
         else:
-            missing.append(Missing(domain=gpu.domain, reason=f"{gpu.name}: {reason}"))
+            missing.append(Missing(domain=gpu.domain, reason=f"{gpu.name}: {why_not}"))
     usable = _watched(nvml, usable, missing, watch_s)
     if not usable:
         nvml.nvmlShutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from harness.errors import UsageError
@@ -86,6 +85,8 @@ def _checked(names: Sequence[str]) -> set[str]:
     for name in names:
         stem, colon, _ = name.partition(":")
         if stem not in NAMES or (colon and stem != "fake"):
+            import difflib
+
             near = difflib.get_close_matches(stem, NAMES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise UsageError(f"unknown meter {name!r}{hint} Valid meters: {', '.join(NAMES)} (fake:2.5 sets its watts)")

@@ -229,7 +229,7 @@ def _open(zones: list[Zone]) -> tuple[list[tuple[Zone, int]], list[Missing]]:
 def _without_mirrors(zones: list[tuple[Zone, int]]) -> tuple[list[tuple[Zone, int]], list[Missing]]:
     """Drop dies that repeat their socket's counter (AMD Zen 1 and 2: one counter, one zone a die)."""
     kept: list[tuple[Zone, int]] = []
-    missing = []
+    missing: list[Missing] = []
     seen: dict[str, list[int]] = {}
     for zone, fd in zones:
         package, die, _ = zone.label.split("=", 1)[1].partition("-die-")

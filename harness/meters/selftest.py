@@ -55,9 +55,9 @@ def _idle_notes(meter: BilledMeter, info: MeterInfo) -> tuple[str, ...]:
         faults += [f"{gap.domain}: {gap.reason}" for gap in missing]
         for energy in energies:
             powers_w.setdefault(energy.domain, []).append(energy.energy_j / duration_s)
-    words = "this process asleep" if info.provenance in {Provenance.MODELLED, Provenance.FAKE} else "idle"
+    state = "asleep" if info.provenance in {Provenance.MODELLED, Provenance.FAKE} else "idle"
     notes = [
-        f"self-test: {domain} {words} {fmean(values):.3g} W, s.d. {stdev(values):.2g} W ({len(values)} × {pause_s:.2g} s)"
+        f"self-test: {domain} {state} {fmean(values):.3g} W, sd {stdev(values):.2g} W ({len(values)} × {pause_s:.2g} s)"
         for domain, values in powers_w.items()
         if len(values) > 1
     ]

@@ -10,7 +10,7 @@ import msgspec
 
 from harness import stats, store
 from harness.config import Measure
-from harness.errors import WorkerFailed
+from harness.errors import NotMeasured, WorkerFailed
 from harness.messages import Items, Ready
 from harness.plan import Group
 from harness.records import Case, Doubt, Failed, Ok, Outcome, Record, Skipped, Window, WindowKind
@@ -117,7 +117,10 @@ def tight(group: Group, states: Mapping[str, MeasuredCase], measure: Measure) ->
         return True
     confidence = stats.familywise(measure.confidence, len(others))
     for state in others:
-        interval = stats.ratio_interval(stats.log_ratios(base.windows, state.windows), confidence)
-        if not (interval.high - interval.low) / 2 <= math.log1p(measure.half_width):
+        try:
+            interval = stats.ratio_interval(stats.log_ratios(base.windows, state.windows), confidence)
+        except NotMeasured:
+            return False
+        if (interval.high - interval.low) / 2 > math.log1p(measure.half_width):
             return False
     return True

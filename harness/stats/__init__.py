@@ -35,7 +35,7 @@ from harness.stats.totals import (
     up_to,
     weakest,
 )
-from harness.stats.training import Spread, TrainingTotal, training_interval
+from harness.stats.training import Spread, TrainingTotal, repetitions, training_interval
 
 __all__ = [
     "BreakEven",
@@ -69,6 +69,7 @@ __all__ = [
     "paired_log_ratios",
     "peak_memory_bytes",
     "ratio_interval",
+    "repetitions",
     "run_total",
     "to_target",
     "total",

@@ -28,9 +28,7 @@ class BreakEven(Frozen, frozen=True, kw_only=True):
     high: float | None = None
 
 
-def break_even(
-    extra_j: float, saving_per_task_j: float, saving_low_j: float, saving_high_j: float
-) -> BreakEven:
+def break_even(extra_j: float, saving_per_task_j: float, saving_low_j: float, saving_high_j: float) -> BreakEven:
     """Return N* = extra / saving per task.
 
     The interval comes from the interval of the saving; both come from the same meters, so a modelled

@@ -44,9 +44,7 @@ def wilson(successes: int, n: int, confidence: float) -> Proportion:
     if n < 1:
         raise NotMeasured("an accuracy needs at least one item")
     bounds = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Proportion(
-        value=successes / n, low=float(bounds.low), high=float(bounds.high), n=n, confidence=confidence
-    )
+    return Proportion(value=successes / n, low=float(bounds.low), high=float(bounds.high), n=n, confidence=confidence)
 
 
 def accuracy(scores: Sequence[float], confidence: float) -> Quality:

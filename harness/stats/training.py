@@ -57,6 +57,16 @@ def training_interval(records: Sequence[Record], confidence: float) -> TrainingT
     return _result(mean, half, confidence, Spread.WITHIN_ONE_RUN, sum(df + 1 for _, df in known))
 
 
+def repetitions(record: Record, records: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the records of the same case at any seed, this one's seed among them."""
+    import msgspec
+
+    def but_seed(each: Record) -> str:
+        return msgspec.structs.replace(each.case, seed=0).case_id
+
+    return tuple(each for each in records if but_seed(each) == but_seed(record))
+
+
 def _by_fork(record: Record) -> list[list[Window]]:
     forks: dict[int, list[Window]] = {}
     for window in windows_of(record, WindowKind.TRAIN):

@@ -1,0 +1,180 @@
+"""The device a case runs on: is it there, make it ready, wait for it, its peak memory, one evaluation.
+
+Techniques never synchronise and never read memory; the worker does it for them, here.
+
+Shape suffixes: N items, C classes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ConfigError, ResultsError
+
+if TYPE_CHECKING:
+    from harness.contract import Outputs
+
+_CUDA = re.compile(r"cuda(?::(\d+))?")
+_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_PEAK_RSS = "5"
+"""What to write to clear_refs to reset VmHWM: proc_pid_clear_refs(5), since Linux 4.0."""
+
+
+def available(device: str) -> str | None:
+    """Return None if the device can be used, else the reason why not; only `cuda` imports torch."""
+    if device == "cpu":
+        return None
+    match = _CUDA.fullmatch(device)
+    if match is None:
+        return f"there is no device {device!r}; joulebench knows cpu, cuda and cuda:<number>"
+    import torch
+
+    if not torch.cuda.is_available():
+        build = "has no CUDA" if torch.version.cuda is None else "finds no usable NVIDIA GPU"
+        return f"torch {torch.__version__} {build}"
+    count = torch.cuda.device_count()
+    if int(match[1] or 0) >= count:
+        return f"there is no {device}; torch sees {count} CUDA device(s), counted from 0"
+    return None
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the variables a worker must start with: thread counts, no spinning, no bars.
+
+    `OMP_WAIT_POLICY` because spinning threads burn CPU time as soon as anything else runs.
+    """
+    count = str(threads)
+    return {
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+
+
+def prepare(device: str, *, threads: int, seed: int) -> None:
+    """Set thread counts and seeds, and what makes runs repeatable at no cost.
+
+    On CUDA a few kernels stay non-deterministic: their deterministic forms cost energy.
+
+    Raises: ConfigError: the device cannot be used.
+    """
+    reason = available(device)
+    if reason:
+        raise ConfigError(f"device {device!r} cannot be used: {reason}")
+    import random
+
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(threads)
+    if torch.get_num_interop_threads() != threads:
+        torch.set_num_interop_threads(threads)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if device != "cpu":
+        torch.cuda.set_device(torch.device(device).index or 0)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done all it was given."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: str) -> bool:
+    """Start a new peak; return False where the host cannot, so that its peak counts from the process's start."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        _CLEAR_REFS.write_text(_PEAK_RSS)
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory_bytes(device: str) -> int | None:
+    """Return the peak since the last reset: on `cpu` resident memory, on `cuda` what torch allocated on the GPU.
+
+    Resident memory is `VmHWM`; without /proc it is `ru_maxrss`, which no reset changes. None where neither exists.
+    """
+    if device != "cpu":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def predict(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int, max_length: int, device: str) -> Outputs:
+    """Return `logits_NC` for N texts in their order; the model is left in eval mode, on the device.
+
+    Texts are batched by length, since an evaluation is no technique and should only be quick.
+    """
+    import numpy as np
+    import torch
+
+    model.to(device).eval()
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    rows_done, logits = [], []
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            inputs = tokenizer(
+                [texts[row] for row in rows],
+                padding="longest",
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
+            )
+            logits.append(model(**inputs.to(device)).logits.float().cpu().numpy())
+            rows_done.extend(rows)
+    found_NC = np.concatenate(logits)
+    logits_NC = np.empty_like(found_NC)
+    logits_NC[rows_done] = found_NC
+    return logits_NC
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write config, safetensors weights and tokeniser to `folder`, all or nothing; an older model is replaced.
+
+    Raises: ResultsError: the folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            written = Path(scratch) / "model"
+            model.save_pretrained(written)
+            tokenizer.save_pretrained(written)
+            if folder.exists():
+                folder.rename(Path(scratch) / "old")
+            written.rename(folder)
+    except (OSError, shutil.Error) as error:
+        raise ResultsError(f"cannot write the trained model to {folder}: {error}; choose another --results") from error

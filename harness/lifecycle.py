@@ -1,0 +1,259 @@
+"""Training, building and serving together: what does a request cost once everything is on the bill?
+
+N* = E_train / e_inf is the number of requests at which inference has drawn as much as training
+(Luccioni et al. 2024 call it cost parity). Both come from the same meters, so an error of scale in
+a modelled meter cancels in N* and in every break-even; it does not cancel in the joules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from harness import catalogue, stats
+from harness.errors import InvalidMeasurement, NotMeasured
+from harness.records import Frozen, Ok, Phase, Quality, Record, RunInfo
+
+REQUESTS = tuple(10**power for power in range(3, 10))
+"""Numbers of requests at which a table shows the split."""
+
+
+class Results(Protocol):
+    """A run's description and its records."""
+
+    @property
+    def info(self) -> RunInfo:
+        """What was asked."""
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What was measured."""
+
+
+class PublishedSplit(Frozen, frozen=True, kw_only=True):
+    """A published share of inference, with what it is a share *of*: never mix unlike quantities.
+
+    `evidence`: `quoted` = the primary source's words were seen, `secondary` = reported by others.
+    """
+
+    source: str
+    year: str
+    share_of: str
+    inference_share_low: float
+    inference_share_high: float
+    evidence: str
+
+
+PUBLISHED_SPLITS = (
+    PublishedSplit(
+        source="NVIDIA, by HPCwire (cited in Patterson et al. 2021)",
+        year="2019",
+        share_of="ML workload",
+        inference_share_low=0.80,
+        inference_share_high=0.90,
+        evidence="secondary",
+    ),
+    PublishedSplit(
+        source="Amazon Web Services blog (Barr)",
+        year="2019",
+        share_of="ML demand in the cloud",
+        inference_share_low=0.90,
+        inference_share_high=0.90,
+        evidence="secondary",
+    ),
+    PublishedSplit(
+        source="Google (Patterson et al. 2022)",
+        year="2019–2021",
+        share_of="measured energy of all ML, research included",
+        inference_share_low=0.60,
+        inference_share_high=0.60,
+        evidence="quoted",
+    ),
+    PublishedSplit(
+        source="Meta (Wu et al. 2022)",
+        year="2022",
+        share_of="power capacity for AI (20 % training, 10 % experiments)",
+        inference_share_low=0.70,
+        inference_share_high=0.70,
+        evidence="quoted",
+    ),
+)
+"""Splits that are quoted side by side although they are shares of unlike quantities."""
+
+
+class Pipeline(Frozen, frozen=True, kw_only=True):
+    """One training followed by one way of inferring, as measured.
+
+    `train_low_j`/`train_high_j` are None where the training's interval is unknown; intervals are statistical.
+    `modelled_low`/`modelled_high` scale any of its joules to the model's bounds.
+    `parity_tasks` is N*, with its interval where both parts have one. `against_baseline` says after how many
+    tasks this pipeline has paid back what it costs more, beforehand, than the baseline inference on the same model.
+    """
+
+    train_technique: str
+    infer_technique: str
+    group: str
+    train_case_id: str
+    infer_case_id: str
+    train_j: float
+    train_low_j: float | None
+    train_high_j: float | None
+    build_j: float
+    per_task: stats.Interval
+    modelled_low: float
+    modelled_high: float
+    parity_tasks: float
+    parity_low: float | None
+    parity_high: float | None
+    quality: Quality | None
+    is_baseline: bool
+    against_baseline: stats.BreakEven | None = None
+
+    @property
+    def name(self) -> str:
+        """A short name for people."""
+        return f"{self.train_technique} + {self.infer_technique}"
+
+
+class Cheapest(Frozen, frozen=True, kw_only=True):
+    """The pipeline with the fewest joules at N requests; `among` pipelines of admissible quality."""
+
+    requests: int
+    pipeline: str
+    group: str
+    energy_j: float
+    inference_share: float
+    among: int
+
+
+class Lifecycle(Frozen, frozen=True, kw_only=True):
+    """All measured pipelines, cheapest first at the largest N; `gaps` says which pairs are missing and why."""
+
+    pipelines: tuple[Pipeline, ...]
+    cheapest: tuple[Cheapest, ...]
+    published: tuple[PublishedSplit, ...]
+    gaps: tuple[str, ...]
+
+
+def lifecycle(run: Results, baselines: Mapping[Phase, str] | None = None) -> Lifecycle:
+    """Join every infer case with the training of its model. Only pairs that were measured are joined.
+
+    A training's joules are the mean over the seeds it was repeated with.
+    """
+    base = baselines.get(Phase.INFER) if baselines is not None else catalogue.baseline(Phase.INFER)
+    records = {record.case_id: record for record in run.records}
+    pipelines, gaps = [], []
+    for record in run.records:
+        if record.case.phase is not Phase.INFER or not isinstance(record.outcome, Ok):
+            continue
+        source = records.get(record.case.trained_by or "")
+        if source is None:
+            gaps.append(f"{record.case.name}: the training of its model is not in this run")
+            continue
+        trainings = [each for each in stats.repetitions(source, run.records) if isinstance(each.outcome, Ok)]
+        try:
+            pipelines.append(
+                _pipeline(trainings, record, run.info.confidence, is_baseline=record.case.technique == base)
+            )
+        except (NotMeasured, InvalidMeasurement) as error:
+            gaps.append(f"{record.case.name}: {error}")
+    paid = [_against_baseline(each, pipelines, records, run.info.confidence) for each in pipelines]
+    joined = tuple(sorted(paid, key=lambda each: each.per_task.estimate))
+    return Lifecycle(
+        pipelines=joined,
+        cheapest=tuple(cheapest_at(joined, n, run.info.quality_margin) for n in REQUESTS) if joined else (),
+        published=PUBLISHED_SPLITS,
+        gaps=tuple(gaps),
+    )
+
+
+def energy_at(pipeline: Pipeline, requests: float) -> float:
+    """Return train + build + N × joules a task."""
+    return pipeline.train_j + pipeline.build_j + requests * pipeline.per_task.estimate
+
+
+def inference_share(pipeline: Pipeline, requests: float) -> float:
+    """Return the share of serving in the total at N requests (0–1); building counts as one-off."""
+    return requests * pipeline.per_task.estimate / energy_at(pipeline, requests)
+
+
+def cheapest_at(pipelines: Sequence[Pipeline], requests: int, quality_margin: float) -> Cheapest:
+    """Return the pipeline with the fewest joules at N among those within the margin of the best quality.
+
+    Raises: NotMeasured: there is no pipeline.
+    """
+    if not pipelines:
+        raise NotMeasured("no pipeline of training and inference was measured in this run")
+    known = [each.quality.value for each in pipelines if each.quality is not None]
+    floor = max(known) - quality_margin if known else 0.0
+    good = [each for each in pipelines if each.quality is None or each.quality.value >= floor]
+    best = min(good, key=lambda each: energy_at(each, requests))
+    return Cheapest(
+        requests=requests,
+        pipeline=best.name,
+        group=best.group,
+        energy_j=energy_at(best, requests),
+        inference_share=inference_share(best, requests),
+        among=len(good),
+    )
+
+
+def _pipeline(trainings: Sequence[Record], infer: Record, confidence: float, *, is_baseline: bool) -> Pipeline:
+    if not trainings:
+        raise NotMeasured("the training of its model did not end well")
+    train, cost = trainings[0], stats.training_interval(trainings, confidence)
+    per_task = stats.energy_interval(infer, confidence)
+    run = stats.run_total(infer)
+    if cost.total.domains != run.domains:
+        raise NotMeasured(
+            f"training bills {', '.join(cost.total.domains)} and inference {', '.join(run.domains)}: no common bill"
+        )
+    known = cost.low_j is not None and cost.high_j is not None
+    return Pipeline(
+        train_technique=train.case.technique,
+        infer_technique=infer.case.technique,
+        group=_group(infer),
+        train_case_id=infer.case.trained_by or train.case_id,
+        infer_case_id=infer.case_id,
+        train_j=cost.total.energy_j,
+        train_low_j=cost.low_j,
+        train_high_j=cost.high_j,
+        build_j=stats.build_total(infer).energy_j,
+        per_task=per_task,
+        modelled_low=run.low_j / run.energy_j,
+        modelled_high=run.high_j / run.energy_j,
+        parity_tasks=cost.total.energy_j / per_task.estimate,
+        parity_low=cost.low_j / per_task.high if known and cost.low_j is not None else None,
+        parity_high=cost.high_j / per_task.low if known and cost.high_j is not None else None,
+        quality=infer.quality,
+        is_baseline=is_baseline,
+    )
+
+
+def _against_baseline(
+    pipeline: Pipeline, pipelines: Sequence[Pipeline], records: Mapping[str, Record], confidence: float
+) -> Pipeline:
+    """Return the pipeline with the break-even of what it costs more beforehand than the baseline pipeline."""
+    from msgspec.structs import replace
+
+    bases = [each for each in pipelines if each.is_baseline and each.group == pipeline.group]
+    interleaved = [each for each in bases if each.train_case_id == pipeline.train_case_id]
+    if pipeline.is_baseline or not bases:
+        return pipeline
+    base = (interleaved or bases)[0]
+    extra_j = pipeline.train_j + pipeline.build_j - base.train_j - base.build_j
+    e, mine = base.per_task, pipeline.per_task
+    saving = (e.estimate - mine.estimate, e.low - mine.high, e.high - mine.low)
+    if interleaved:
+        rivals = [each for each in pipelines if each.train_case_id == base.train_case_id and each.group == base.group]
+        each = stats.familywise(confidence, len(rivals) - 1)
+        d = stats.paired_log_ratios(records[pipeline.infer_case_id], records[base.infer_case_id])
+        ratio = stats.exponential(stats.ratio_interval(d, each))
+        saving = (e.estimate * (1 - ratio.estimate), e.estimate * (1 - ratio.high), e.estimate * (1 - ratio.low))
+    return replace(pipeline, against_baseline=stats.break_even(extra_j, *saving))
+
+
+def _group(infer: Record) -> str:
+    case = infer.case
+    threads = f"{case.threads} threads" if case.threads != 1 else None
+    return "/".join(part for part in (case.device, case.scenario, threads) if part)

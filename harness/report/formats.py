@@ -1,0 +1,125 @@
+"""Numbers for people: three significant digits, an SI prefix, a unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.records import Quality
+from harness.stats import BreakEven, Difference, Interval, Payback
+
+_PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+NOTHING = "–"
+
+
+def si(value: float, unit: str) -> str:
+    """Return `0.0123, "J"` as `12.3 mJ`."""
+    power = _power(value)
+    return f"{digits(value / 10.0**power)} {_PREFIXES[power]}{unit}"
+
+
+def si_range(values: Sequence[float], unit: str) -> str:
+    """Return a low and a high with one prefix: `11.9–12.8 mJ`."""
+    power = _power(max(values, key=abs))
+    return "–".join(digits(value / 10.0**power) for value in values) + f" {_PREFIXES[power]}{unit}"
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """Return a number with three significant digits and no exponent."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    decimals = significant - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, decimals)
+    return f"{rounded:,.{max(0, decimals if abs(rounded) < 10.0 ** (significant - decimals) else decimals - 1)}f}"
+
+
+def count(value: float) -> str:
+    """Return a number of things: exact up to four digits, then three significant ones (`12,300`, `4.56 million`)."""
+    if abs(value) < 10_000:
+        return f"{value:,.0f}"
+    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if abs(value) >= size:
+            return f"{digits(value / size)} {name}"
+    return f"{float(f'{value:.3g}'):,.0f}"
+
+
+def power_of_ten(value: int) -> str:
+    """Return 1000000 as `1 million`."""
+    for size, name in ((10**9, "billion"), (10**6, "million")):
+        if value >= size:
+            return f"{value // size:,} {name}"
+    return f"{value:,}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return 0.123 as `12.3 %`."""
+    return f"{share * 100:.{decimals}f} %"
+
+
+def points(difference: float) -> str:
+    """Return 0.0123 as `+1.2 points`."""
+    return f"{signed(difference * 100)} points"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign, a true minus, and one decimal; zero has no sign."""
+    text = f"{value:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with three decimals (two from 10 on)."""
+    return f"{value:.3f}" if value < 10 else digits(value)
+
+
+def interval_of(interval: Interval) -> str:
+    """Return the bounds of a ratio."""
+    return f"{ratio(interval.low)} to {ratio(interval.high)}"
+
+
+def difference_of(difference: Difference) -> str:
+    """Return the bounds of a paired difference of accuracies."""
+    return f"{signed(difference.low * 100)} to {signed(difference.high * 100)}"
+
+
+def quality_of(quality: Quality) -> str:
+    """Return the bounds of an accuracy."""
+    return f"{quality.low * 100:.1f}–{quality.high * 100:.1f} %"
+
+
+def change(value: float) -> str:
+    """Return a ratio as a change in words: `45 % less`, `12 % more`."""
+    shift = value - 1
+    size = abs(shift) * 100
+    shown = f"{size:.0f}" if size >= 10 else f"{size:.1f}"
+    return f"{shown} % {'less' if shift < 0 else 'more'}"
+
+
+def payback(paid: BreakEven | None) -> str:
+    """Return when a one-off cost is paid back, in a few words."""
+    if paid is None:
+        return NOTHING
+    if paid.payback is Payback.NEVER:
+        return "never"
+    if paid.payback is Payback.NOT_SHOWN or paid.tasks is None:
+        return "not shown"
+    return "at once" if paid.payback is Payback.AT_ONCE else f"{count(math.ceil(paid.tasks))} tasks"
+
+
+def payback_range(paid: BreakEven | None) -> str:
+    """Return the interval of the number of tasks, where there is one."""
+    if paid is None or paid.payback is not Payback.AFTER or paid.low is None or paid.high is None:
+        return ""
+    return f"{count(paid.low)} to {count(paid.high)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _power(value: float) -> int:
+    if value == 0 or not math.isfinite(value):
+        return 0
+    exponent = math.floor(math.log10(abs(float(f"{value:.3g}"))) / 3) * 3
+    return min(12, max(-9, exponent))

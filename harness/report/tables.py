@@ -1,0 +1,216 @@
+"""The tables about inference and training."""
+
+from __future__ import annotations
+
+from harness import stats
+from harness.errors import NotMeasured
+from harness.records import Doubt, Record, WindowKind
+from harness.report import formats as f
+from harness.report.gather import Entry, Gathered, Group, Training
+from harness.report.model import Cell, Column, Table
+from harness.report.words import quality_state
+from harness.stats import Spread
+
+_EMPTY = Cell(text=f.NOTHING)
+
+
+def inference_tables(group: Group, provenance: str, margin: float, *, several: bool) -> tuple[Table, ...]:
+    """Return what inference costs in energy and quality, and in time, memory and building."""
+    if not group.entries:
+        return ()
+    where = f" on {group.result.name}" if several else ""
+    return (
+        _energy_table(group, provenance, margin, where),
+        _time_table(group, where),
+    )
+
+
+def _energy_table(group: Group, provenance: str, margin: float, where: str) -> Table:
+    result = group.result
+    family = len(result.comparisons)
+    notes = [
+        f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; below it the "
+        f"model's low and high where joules are modelled. Provenance: {provenance}.",
+        f"Ratios are paired over interleaved blocks; {family} interval{'s' if family != 1 else ''} hold together at "
+        f"{result.confidence:.0%} ({result.each_confidence:.2%} each).",
+        f"Accuracy differences are over the same test items; a loss up to {margin * 100:.1f} points is accepted.",
+    ]
+    return Table(
+        key=f"inference-energy-{group.result.name}",
+        title=f"Inference{where}: energy and quality",
+        columns=(
+            Column(name="technique", numeric=False),
+            Column(name="energy a task"),
+            Column(name="model low–high"),
+            Column(name="ratio"),
+            Column(name="verdict", numeric=False),
+            Column(name="accuracy"),
+            Column(name="difference (points)"),
+        ),
+        rows=tuple(_energy_row(entry, margin) for entry in group.entries),
+        notes=tuple(notes),
+    )
+
+
+def _energy_row(entry: Entry, margin: float) -> tuple[Cell, ...]:
+    quality = entry.record.quality
+    accuracy = Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else _EMPTY
+    c = entry.comparison
+    if c is None:
+        compared = (Cell(text="1", detail="baseline"), Cell(text="baseline"), accuracy, _EMPTY)
+    else:
+        ratio = Cell(text=f.ratio(c.ratio.estimate), detail=f.interval_of(c.ratio)) if c.ratio else _EMPTY
+        state = quality_state(c, margin)
+        short = {"not worse": "accuracy not shown worse", "unresolved": "accuracy unresolved"}
+        verdict = Cell(text=c.verdict.value, detail=short.get(state, f"accuracy {state}"))
+        difference = (
+            Cell(text=f.signed(c.quality.value * 100), detail=f.difference_of(c.quality)) if c.quality else _EMPTY
+        )
+        compared = (ratio, verdict, accuracy, difference)
+    return (Cell(text=entry.record.case.technique), *_energy_cells(entry), *compared)
+
+
+def _energy_cells(entry: Entry) -> tuple[Cell, Cell]:
+    energy, total = entry.energy, entry.total
+    if total is None:
+        return Cell(text="not measured", detail=entry.gap), _EMPTY
+    per_task_j = energy.estimate if energy is not None else total.energy_j
+    shown = Cell(
+        text=f.si(per_task_j, "J"),
+        detail=f.si_range((energy.low, energy.high), "J") if energy is not None else "no interval: one block",
+    )
+    if not total.modelled:
+        return shown, _EMPTY
+    scale = per_task_j / total.energy_j
+    return shown, Cell(text=f.si_range((total.low_j * scale, total.high_j * scale), "J"))
+
+
+def _time_table(group: Group, where: str) -> Table:
+    return Table(
+        key=f"inference-time-{group.result.name}",
+        title=f"Inference{where}: time, memory, building",
+        columns=(
+            Column(name="technique", numeric=False),
+            Column(name="time a task"),
+            Column(name="CPU time a task"),
+            Column(name="peak memory"),
+            Column(name="build"),
+            Column(name="building paid back after"),
+            Column(name="largest output difference"),
+            Column(name="blocks × forks"),
+            Column(name="doubts", numeric=False),
+        ),
+        rows=tuple(_time_row(entry) for entry in group.entries),
+        notes=(
+            "Building is everything spent before the first task (loading, exporting, quantising), mean over forks; "
+            "it is paid back against the baseline's building.",
+            "Peak memory is that of the whole process.",
+        ),
+    )
+
+
+def _time_row(entry: Entry) -> tuple[Cell, ...]:
+    record, c = entry.record, entry.comparison
+    time_ratio = f"× {f.ratio(c.time_ratio.estimate)} ({f.interval_of(c.time_ratio)})" if c and c.time_ratio else ""
+    difference = c.largest_output_difference if c else None
+    energy = entry.energy
+    return (
+        Cell(text=record.case.technique),
+        Cell(text=_or_nothing(lambda: f.si(stats.duration_per_task_s(record), "s")), detail=time_ratio),
+        Cell(text=_or_nothing(lambda: f.si(stats.cpu_per_task_s(record), "s"))),
+        Cell(text=_or_nothing(lambda: f"{stats.peak_memory_bytes(record) / 2**20:,.0f} MiB")),
+        Cell(text=_or_nothing(lambda: f.si(stats.build_total(record).energy_j, "J"))),
+        Cell(text=f.payback(c.break_even) if c else f.NOTHING, detail=f.payback_range(c.break_even) if c else ""),
+        Cell(text=f"{difference:.1e}" if difference is not None else f.NOTHING),
+        Cell(text=f"{energy.n_blocks} in {energy.n_forks}" if energy else f.NOTHING),
+        Cell(text=doubts_of(record)),
+    )
+
+
+def doubts_of(record: Record) -> str:
+    """Return a record's doubts with the share of its measured windows that carry each."""
+    kinds = (WindowKind.RUN, WindowKind.TRAIN)
+    windows = [window for window in record.windows if window.kind in kinds]
+    shown = []
+    for doubt in Doubt:
+        carrying = sum(doubt in window.measured.doubts for window in windows)
+        if doubt is Doubt.MODELLED:
+            continue
+        if carrying:
+            shown.append(f"{doubt.value} {carrying / len(windows):.0%}")
+        elif doubt in record.doubts:
+            shown.append(doubt.value)
+    return ", ".join(shown) or "none"
+
+
+def training_table(run: Gathered) -> Table | None:
+    """Return what each training technique cost, to its end and to the target."""
+    if not run.trainings:
+        return None
+    target = next((each.records[0].target_quality for each in run.trainings), None)
+    goal = f"energy to {f.percent(target)} validation accuracy" if target is not None else "energy to target"
+    return Table(
+        key="training",
+        title="Training",
+        columns=(
+            Column(name="technique", numeric=False),
+            Column(name="energy to the end"),
+            Column(name="model low–high"),
+            Column(name=goal),
+            Column(name="test accuracy"),
+            Column(name="examples"),
+            Column(name="time"),
+            Column(name="evaluations, not billed"),
+            Column(name="doubts", numeric=False),
+        ),
+        rows=tuple(_training_row(each) for each in run.trainings),
+        notes=(
+            "Trainings run one after another, alone, not interleaved: a drift of the machine is in their differences.",
+            "An interval “within one run” says how well this run's energy is known, not what another seed would draw; "
+            "give three seeds for an interval between runs.",
+        ),
+    )
+
+
+def _training_row(training: Training) -> tuple[Cell, ...]:
+    cost, record = training.cost, training.records[0]
+    seeds = "" if len(training.records) == 1 else f"{len(training.records)} seeds"
+    if cost is None:
+        spent, model = Cell(text="not measured", detail=training.gap), _EMPTY
+    else:
+        known = cost.low_j is not None and cost.high_j is not None
+        span = f.si_range((cost.low_j or 0.0, cost.high_j or 0.0), "J") + " " if known else ""
+        kind = cost.spread.value if cost.spread is not Spread.NONE else "no interval: nothing repeats"
+        spent = Cell(text=f.si(cost.total.energy_j, "J"), detail=f"{span}{kind}")
+        bounds = (cost.total.low_j, cost.total.high_j)
+        model = Cell(text=f.si_range(bounds, "J")) if cost.total.modelled else _EMPTY
+    quality = record.quality
+    return (
+        Cell(text=training.technique, detail=seeds),
+        spent,
+        model,
+        _target_cell(training),
+        Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else _EMPTY,
+        Cell(text=f"{record.curve[-1].examples:,}" if record.curve else f.NOTHING),
+        Cell(text=f.si(training.duration_s, "s") if training.duration_s is not None else f.NOTHING),
+        Cell(text=_or_nothing(lambda: f.si(stats.eval_total(record).energy_j, "J"))),
+        Cell(text=doubts_of(record)),
+    )
+
+
+def _target_cell(training: Training) -> Cell:
+    record, cost = training.records[0], training.cost
+    if record.target_quality is None or not record.curve:
+        return Cell(text=f.NOTHING, detail="no target")
+    if training.to_target_j is not None:
+        return Cell(text=f.si(training.to_target_j, "J"))
+    within = f"within {f.si(cost.total.energy_j, 'J')}" if cost is not None else ""
+    return Cell(text="not reached", detail=within)
+
+
+def _or_nothing(make: object) -> str:
+    """Return what `make()` gives, or a dash where it was not measured."""
+    try:
+        return str(make()) if callable(make) else f.NOTHING
+    except NotMeasured:
+        return f.NOTHING

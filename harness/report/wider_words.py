@@ -1,0 +1,184 @@
+"""What the report says about training, the lifecycle, the joules themselves, and its doubts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.lifecycle import Pipeline, inference_share
+from harness.records import Doubt, Failed, Ok, Provenance, Skipped, WindowKind
+from harness.report import formats as f
+from harness.report.gather import Gathered, Training
+from harness.report.model import Kind, Sentence
+from harness.stats import Interval
+
+FAKE_BANNER = (
+    "FAKE JOULES: a fake meter, which is only for tests, produced energies in this run. "
+    "No number here says anything about real energy."
+)
+
+_DOUBTS = {
+    Doubt.WINDOW_TOO_SHORT: "shorter than its meter needs; raise measure.min_window_s",
+    Doubt.HOST_BUSY: "other processes used more than 5 % of the host; run again when it is idle",
+    Doubt.THERMAL_DRIFT: "the machine grew hotter or colder meanwhile",
+    Doubt.MODELLED: "joules modelled from CPU time",
+    Doubt.UNKNOWN_MICROARCHITECTURE: "the CPU is unknown to the model, so absolute joules are wide open",
+    Doubt.OUTPUTS_DIFFER: "the same input gave unlike outputs",
+    Doubt.BUDGET_SPENT: "the budget was spent before the measurement was done; raise --budget",
+    Doubt.ONE_FORK: "one process only, so the luck of its memory layout is in the result; raise measure.forks",
+    Doubt.NO_IDLE_BASELINE: "no idle window, so idle power is not known",
+    Doubt.METER_MISSING: "a meter gave no reading",
+}
+
+
+def training_sentences(run: Gathered) -> list[Sentence]:
+    """Say which training reaches the target for the fewest joules, and which did not reach it."""
+    known = [each for each in run.trainings if each.cost is not None]
+    target = next(
+        (each.records[0].target_quality for each in known if each.records[0].target_quality is not None), None
+    )
+    if not known:
+        return []
+    if target is None:
+        parts = [f"{each.technique} {_ended(each)}" for each in known]
+        return [_training(f"No target quality was set, so trainings are not ranked: {'; '.join(parts)}.")]
+    reached = sorted((each for each in known if each.to_target_j is not None), key=lambda each: each.to_target_j or 0.0)
+    missed = [each for each in known if each.to_target_j is None]
+    goal = f"the target of {f.percent(target)} validation accuracy"
+    sentences = []
+    if reached:
+        best = reached[0]
+        text = f"{best.technique} reaches {goal} for the fewest joules: {f.si(best.to_target_j or 0.0, 'J')}"
+        others = [f"{each.technique} {f.si(each.to_target_j or 0.0, 'J')}" for each in reached[1:]]
+        sentences.append(_training(f"{text} ({'; '.join(others)})." if others else f"{text}."))
+    else:
+        sentences.append(_training(f"No training reached {goal}."))
+    sentences += [_training(f"{each.technique}: {goal} was not reached within {_spent(each)}.") for each in missed]
+    return sentences
+
+
+def _training(text: str) -> Sentence:
+    return Sentence(kind=Kind.TRAINING, text=text)
+
+
+def _spent(training: Training) -> str:
+    if training.cost is None:
+        return "its training"
+    spent = f.si(training.cost.total.energy_j, "J")
+    seeds = len(training.records)
+    return spent if seeds == 1 else f"{spent} (mean) in {seeds - training.reached} of {seeds} seeds"
+
+
+def _ended(training: Training) -> str:
+    quality = training.records[0].quality
+    at = f"ended at {f.percent(quality.value)} test accuracy" if quality else "ended without a test quality"
+    return f"{at} for {_spent(training)}"
+
+
+def lifecycle_sentences(run: Gathered, preferred: Sequence[str]) -> list[Sentence]:
+    """Say at what number of requests inference overtakes training; `preferred` case ids speak first."""
+    pipelines = run.lifecycle.pipelines
+    if not pipelines:
+        return []
+    chosen = [each for each in pipelines if each.infer_case_id in preferred] or list(pipelines[:1])
+    sentences = [_parity(each) for each in chosen]
+    million = min(run.lifecycle.cheapest, key=lambda each: abs(each.requests - 10**6))
+    text = (
+        f"At {f.power_of_ten(million.requests)} requests the cheapest pipeline measured, at an accuracy within the "
+        f"margin of the best, is {million.pipeline}: {f.si(million.energy_j, 'J')} in all, "
+        f"{f.percent(million.inference_share)} of it inference."
+    )
+    return [*sentences, Sentence(kind=Kind.LIFECYCLE, text=text)]
+
+
+def _parity(pipeline: Pipeline) -> Sentence:
+    span = ""
+    if pipeline.parity_low is not None and pipeline.parity_high is not None:
+        span = f" ({f.count(pipeline.parity_low)} to {f.count(pipeline.parity_high)})"
+    share = inference_share(pipeline, 10 * pipeline.parity_tasks)
+    text = (
+        f"Inference with {pipeline.infer_technique} overtakes its training by {pipeline.train_technique} "
+        f"({f.si(pipeline.train_j, 'J')}) after {f.count(pipeline.parity_tasks)} requests{span}; "
+        f"at ten times as many it is {f.percent(share, 0)} of the energy."
+    )
+    return Sentence(kind=Kind.LIFECYCLE, text=text)
+
+
+def provenance_sentence(run: Gathered) -> Sentence:
+    """Say how the joules are known."""
+    billing = [meter for meter in run.meters if not any("not billed" in note for note in meter.notes)]
+    if run.provenance is None:
+        text = "No joule was measured in this run; `joulebench doctor` says what this host offers."
+    elif run.provenance is Provenance.FAKE:
+        text = "The joules are fake: they come from a meter for tests."
+    elif run.provenance is Provenance.MODELLED:
+        model = "; ".join(_model(meter.coefficients, meter.notes) for meter in billing if meter.coefficients)
+        text = (
+            f"The joules are modelled, not metered: W per vCPU × CPU-seconds{f' ({model})' if model else ''}. "
+            f"Absolute joules are uncertain by a factor of {_factors(run)}; ratios between techniques on this host "
+            "are not, because the error of the model cancels in them."
+        )
+    else:
+        names = f.listed([f"{meter.name} ({meter.boundary})" for meter in billing]) if billing else "the host's meters"
+        text = f"The joules are known by {run.provenance.value} from {names}."
+    return Sentence(kind=Kind.PROVENANCE, text=text)
+
+
+def _model(coefficients: str | None, notes: Sequence[str]) -> str:
+    return "; ".join(part for part in (coefficients, *notes[:1]) if part)
+
+
+def _factors(run: Gathered) -> str:
+    totals = [entry.total for group in run.groups for entry in group.entries if entry.total is not None]
+    totals += [training.cost.total for training in run.trainings if training.cost is not None]
+    known = [total for total in totals if total.energy_j > 0]
+    if not known:
+        return "unknown size"
+    low = min(total.low_j / total.energy_j for total in known)
+    high = max(total.high_j / total.energy_j for total in known)
+    return f"{f.digits(low)} to {f.digits(high)}"
+
+
+def doubt_lines(run: Gathered) -> tuple[str, ...]:
+    """Return one line a doubt: how many windows or cases carry it, and what to do."""
+    kinds = (WindowKind.RUN, WindowKind.TRAIN, WindowKind.BUILD)
+    windows = [window for record in run.records for window in record.windows if window.kind in kinds]
+    in_windows = Counter(doubt for window in windows for doubt in set(window.measured.doubts))
+    in_cases = Counter(doubt for record in run.records for doubt in set(record.doubts))
+    lines = []
+    for doubt, meaning in _DOUBTS.items():
+        if doubt is Doubt.MODELLED:
+            continue
+        if in_windows[doubt]:
+            share = in_windows[doubt] / len(windows)
+            lines.append(f"{doubt.value}: {in_windows[doubt]} of {len(windows)} windows ({share:.0%}): {meaning}")
+        elif in_cases[doubt]:
+            lines.append(f"{doubt.value}: {in_cases[doubt]} of {len(run.records)} cases: {meaning}")
+    return (*lines, *_outcome_lines(run), *_gap_lines(run))
+
+
+def _outcome_lines(run: Gathered) -> list[str]:
+    failed = sum(isinstance(record.outcome, Failed) for record in run.records)
+    skipped = sum(isinstance(record.outcome, Skipped) for record in run.records)
+    waiting = len(run.info.case_ids) - len(run.records)
+    lines = [
+        f"{n} of {len(run.info.case_ids)} cases {what}" for n, what in ((failed, "failed"), (skipped, "skipped")) if n
+    ]
+    if waiting > 0:
+        lines.append(f"{waiting} of {len(run.info.case_ids)} cases have no record yet: the run is not finished")
+    if run.records and not any(isinstance(record.outcome, Ok) for record in run.records):
+        lines.append("no case ended well, so there is nothing to compare")
+    return lines
+
+
+def _gap_lines(run: Gathered) -> list[str]:
+    gaps = [f"{entry.record.case.name}: {entry.gap}" for group in run.groups for entry in group.entries if entry.gap]
+    gaps += [f"train/{training.technique}: {training.gap}" for training in run.trainings if training.gap]
+    compared = (entry.comparison for group in run.groups for entry in group.entries if entry.comparison is not None)
+    gaps += [f"{c.technique}: {gap}" for c in compared if c.ratio is not None for gap in c.gaps]
+    return [*gaps, *run.lifecycle.gaps]
+
+
+def uncertain(interval: Interval) -> str:
+    """Return the half-width of an interval of joules as a percentage of its estimate."""
+    return f"±{(interval.high - interval.low) / 2 / interval.estimate:.1%}"

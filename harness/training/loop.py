@@ -1,0 +1,108 @@
+"""The loop that all training techniques share: AdamW, linear warm-up and decay, checkpoints.
+
+Loshchilov and Hutter 2019 (arXiv 1711.05101) for AdamW; Devlin et al. 2019 (arXiv 1810.04805),
+appendix A, for warm-up and linear decay.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.contract import Checkpoint
+from harness.training.batches import Collate
+from harness.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def fit(
+    model: torch.nn.Module,
+    collate: Callable[[], Collate],
+    labels: Sequence[int],
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str,
+    whole: torch.nn.Module | None = None,
+) -> Iterator[Checkpoint]:
+    """Train `model` in place; yield before the first step, after each chunk, and at the end.
+
+    `collate()` makes the batches' source and is called after the first yield, so that tokenising
+    and encoding are charged to the first chunk of work. The model is called with a batch's inputs
+    and returns `logits_NC`, or an output that has `.logits`. `whole` is the model to evaluate and
+    save where `model` is only the part that learns. An evaluator may set eval mode between yields;
+    train mode is set again. The parameters that do not require gradients are left alone.
+    """
+    import torch
+
+    whole = whole or model
+    whole.to(device)
+    yield Checkpoint(model=whole, steps=0, examples=0)
+    batches = collate()
+    torch.manual_seed(seed)
+    steps_an_epoch = math.ceil(len(labels) / recipe.batch_size)
+    optimiser = _optimiser(model, recipe, device)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, steps_an_epoch * recipe.epochs))
+    ends = _chunk_ends(steps_an_epoch, recipe.checkpoints_per_epoch)
+    labels_N = torch.tensor(labels, dtype=torch.long, device=device)
+    model.train()
+    steps = seen = 0
+    for epoch in range(recipe.epochs):
+        for place, rows in enumerate(_shuffled(len(labels), recipe.batch_size, seed, epoch), start=1):
+            _step(model, batches(rows), labels_N[rows], optimiser)
+            schedule.step()
+            steps += 1
+            seen += len(rows)
+            if place in ends:
+                yield Checkpoint(model=whole, steps=steps, examples=seen)
+                model.train()
+
+
+def _step(model: Any, inputs: Any, labels_N: Any, optimiser: Any) -> None:
+    import torch
+
+    outputs = model(**inputs)
+    logits_NC = outputs if isinstance(outputs, torch.Tensor) else outputs.logits
+    torch.nn.functional.cross_entropy(logits_NC, labels_N).backward()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _optimiser(model: Any, recipe: Recipe, device: str) -> Any:
+    import torch
+
+    learning = [tensor for tensor in model.parameters() if tensor.requires_grad]
+    groups = [
+        {"params": [tensor for tensor in learning if tensor.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [tensor for tensor in learning if tensor.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = torch.device(device).type in {"cpu", "cuda"}
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
+
+
+def _rate(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """Return the share of the peak rate at a step counted from 0: never 0 at the first, 0 after the last."""
+    warmup = math.ceil(recipe.warmup_fraction * steps)
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (steps - step) / max(1, steps - warmup))
+
+    return share
+
+
+def _chunk_ends(steps_an_epoch: int, chunks: int) -> frozenset[int]:
+    chunks = min(chunks, steps_an_epoch)
+    return frozenset(round(steps_an_epoch * chunk / chunks) for chunk in range(1, chunks + 1))
+
+
+def _shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[list[int]]:
+    rows = list(range(n))
+    random.Random(f"{seed}/{epoch}").shuffle(rows)  # noqa: S311 (an order of examples, no secret)
+    for start in range(0, n, batch_size):
+        yield rows[start : start + batch_size]

@@ -1,0 +1,28 @@
+"""How to train: the numbers that every training technique shares."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from harness.records import Frozen
+
+
+class Recipe(Frozen, frozen=True, kw_only=True):
+    """Parameters of the shared training loop; a technique's `Params` subclass it.
+
+    epochs: passes over the training split.
+    batch_size: examples a step.
+    learning_rate: the peak rate of AdamW, reached after the warm-up.
+    weight_decay: AdamW's decoupled decay; biases and normalisation weights are spared.
+    warmup_fraction: share of all steps (0-1) during which the rate rises linearly; it falls linearly to 0 after.
+    checkpoints_per_epoch: how often an epoch is cut by an evaluation, at most once a step.
+    """
+
+    epochs: Annotated[int, Meta(ge=1)] = 3
+    batch_size: Annotated[int, Meta(ge=1)] = 16
+    learning_rate: Annotated[float, Meta(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.01
+    warmup_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    checkpoints_per_epoch: Annotated[int, Meta(ge=1)] = 2

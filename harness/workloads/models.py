@@ -1,0 +1,119 @@
+"""Sequence classification models and tokenisers out of a checked folder; never their own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ModelError
+from harness.workloads.quiet import quiet_loading
+
+_SAFE = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load_config(folder: Path, classes: Sequence[str]) -> Any:
+    """Return the configuration of a folder with the head set to `classes`.
+
+    Raises: ModelError: `transformers` does not know the model.
+    """
+    from transformers import AutoConfig
+
+    try:
+        with quiet_loading():
+            loaded = AutoConfig.from_pretrained(folder, num_labels=len(classes), **_SAFE)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot read the model configuration in {folder}: {_first_line(error)}") from error
+    return name_classes(loaded, classes)
+
+
+def name_classes(config: Any, classes: Sequence[str]) -> Any:
+    """Return the configuration with its labels set to `classes`."""
+    config.num_labels = len(classes)
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {label: number for number, label in enumerate(classes)}
+    return config
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the fast tokeniser of a folder.
+
+    Raises: ModelError: there is none, or it pads on the left.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **_SAFE)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot load the tokeniser in {folder}: {_first_line(error)}") from error
+    if not tokenizer.is_fast:
+        raise ModelError(f"the tokeniser in {folder} has no fast version (tokenizer.json); joulebench needs one")
+    if tokenizer.pad_token_id is None or tokenizer.padding_side != "right":
+        raise ModelError(
+            f"the tokeniser in {folder} does not pad on the right; joulebench needs an encoder's tokeniser"
+        )
+    return tokenizer
+
+
+def new(config: Any, seed: int, folder: Path | None = None) -> Any:
+    """Return a model on the CPU, random by `seed`; with `folder`, its encoder weights come from there.
+
+    The head is new in either case. Torch's global random state is left as it was.
+
+    Raises: ModelError: the architecture has no sequence classifier, or weights are missing.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.random.fork_rng(devices=[]), quiet_loading():
+        torch.manual_seed(seed)
+        try:
+            model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        except ValueError as error:
+            raise ModelError(
+                f"transformers has no sequence classifier for {config.model_type!r}: {_first_line(error)}"
+            ) from error
+        if folder is not None:
+            _fill(model.base_model, config, folder)
+    return model.float()
+
+
+def parameters(config: Any) -> tuple[str, int]:
+    """Return the class name and the number of parameters of the classifier, no memory taken."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.device("meta"), quiet_loading():
+        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    return type(model).__name__, sum(tensor.numel() for tensor in model.parameters())
+
+
+def _fill(encoder: Any, config: Any, folder: Path) -> None:
+    """Copy a folder's weights into an encoder of the same configuration.
+
+    A pooler may be missing (many checkpoints have none): it then stays random, as a head does.
+    """
+    from transformers import AutoModel
+
+    try:
+        loaded, report = AutoModel.from_pretrained(
+            folder, config=config, use_safetensors=True, output_loading_info=True, dtype="float32", **_SAFE
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"cannot load the weights in {folder}: {_first_line(error)}") from error
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ModelError(
+            f"the weights in {folder} lack {len(missing)} tensors of the model that its config.json describes "
+            f"(first: {missing[0]}); the two do not belong together"
+        )
+    random_pooler = {key for key in report["missing_keys"] if "pooler" in key}
+    weights = {key: tensor for key, tensor in loaded.state_dict().items() if key not in random_pooler}
+    left = encoder.load_state_dict(weights, strict=False).missing_keys
+    if any("pooler" not in key for key in left):
+        raise ModelError(f"the encoder in {folder} does not fit its classifier: {min(left)} is missing")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

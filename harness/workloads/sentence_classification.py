@@ -1,0 +1,221 @@
+"""Classify one sentence: a transformer encoder with a softmax head; one task is one sentence.
+
+Data come from the running Python's docstrings, the user's files or a hub data set; models from
+the packaged MiniLM, a folder, the hub, or random weights. The quality measure is accuracy.
+
+Shape suffixes: N items, C classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.contract import Examples
+from harness.errors import DataError, ModelError
+from harness.records import DataInfo, ModelInfo
+from harness.workloads import docstrings, folders, hub_data, models, random_bert, splits, tables
+from harness.workloads.params import (
+    SPLITS,
+    DocstringData,
+    FileData,
+    HubData,
+    HubModel,
+    MinilmModel,
+    Params,
+    RandomModel,
+    parse,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.contract import Outputs
+
+
+def load(params: dict[str, Any], seed: int) -> SentenceClassification:
+    """Return the workload; nothing is read yet.
+
+    Raises: ConfigError: a parameter is not valid.
+    """
+    return SentenceClassification(parse(params), seed)
+
+
+class SentenceClassification:
+    """The workload, as `harness.contract.TextClassification` describes it.
+
+    Its parts are read at most once, on first use after `prepare`.
+    """
+
+    name = "sentence_classification"
+    task = "text_classification"
+    metric = "accuracy"
+
+    def __init__(self, params: Params, seed: int) -> None:
+        self.params = params
+        self.seed = seed
+        self.max_length = params.max_length
+        self._data: splits.Dataset | None = None
+        self._folder: Path | None = None
+        self._vocabulary: Path | None = None
+        self._tokenizer: Any = None
+
+    def check(self) -> None:
+        """Refuse what cannot work, cheaply: reads the user's files and the model's hash, no torch.
+
+        Raises: DataError, ModelError, MissingExtra.
+        """
+        data, model = self.params.data, self.params.model
+        if isinstance(data, HubData):
+            hub_data.check()
+        elif isinstance(data, FileData):
+            self._data = self._read(None)
+        if not isinstance(model, RandomModel | HubModel):
+            self._folder = folders.find(model)
+            self._check_length(self._folder)
+
+    def prepare(self, cache: Path) -> None:
+        """Read the data and find the model; train the tokeniser of a random model.
+
+        Raises: DataError, ModelError, MissingExtra.
+        """
+        data = self._data = self._data or self._read(cache)
+        model = self.params.model
+        if isinstance(model, RandomModel):
+            self._vocabulary = random_bert.tokenizer_file(data.train.texts, model, cache)
+        else:
+            self._folder = self._folder or folders.find(model)
+            self._check_length(self._folder)
+
+    def data_info(self) -> DataInfo:
+        """Return what the data is, with the sha256 over its texts, labels and splits."""
+        data, spec = self._prepared(), self.params.data
+        source, note = f"docstrings of Python {docstrings.python_version()}", ""
+        if isinstance(spec, DocstringData):
+            note = (
+                f"standard library of Python {docstrings.python_version()}; another version has other docstrings, "
+                "so records made on it are on other data"
+            )
+        elif isinstance(spec, FileData):
+            source = f"file {Path(spec.train).name}, {Path(spec.validation).name}, {Path(spec.test).name}"
+        else:
+            source = "hub " + "/".join(part for part in (spec.id, spec.config) if part)
+            note = f"revision {spec.revision or 'not pinned'}"
+        return DataInfo(
+            source=source,
+            content_sha256=data.content_sha256,
+            classes=data.classes,
+            n_train=len(data.train.texts),
+            n_validation=len(data.validation.texts),
+            n_test=len(data.test.texts),
+            note=note,
+        )
+
+    def examples(self, split: str) -> Examples:
+        """Return `train`, `validation` or `test`.
+
+        Raises: DataError: no such split.
+        """
+        return self._prepared().split(split)
+
+    def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
+        """Return 1.0 for each of N items whose largest of `logits_NC` is its label's, else 0.0.
+
+        Raises: DataError: the outputs are not one row an item.
+        """
+        if outputs.shape != (len(examples.labels), len(self._prepared().classes)):
+            raise DataError(
+                f"outputs have the shape {outputs.shape}, but there are {len(examples.labels)} items "
+                f"and {len(self._prepared().classes)} classes"
+            )
+        best_N = outputs.argmax(axis=1)
+        return tuple(float(best == label) for best, label in zip(best_N, examples.labels, strict=True))
+
+    def has_pretrained(self) -> str | None:
+        """Return None if pretrained weights are at hand, else the reason why not."""
+        if isinstance(self.params.model, RandomModel):
+            return "the suite asks for random weights (workload.model.source: random), so nothing is pretrained"
+        return None
+
+    def model_type(self) -> str | None:
+        """Return the architecture's short name (`bert`), or None for a hub model that is not here yet."""
+        if isinstance(self.params.model, RandomModel):
+            return "bert"
+        if self._folder is None and isinstance(self.params.model, HubModel):
+            return None
+        folder = self._folder = self._folder or folders.find(self.params.model)
+        return str(folders.read_config(folder).get("model_type"))
+
+    def tokenizer(self) -> Any:
+        """Return the fast tokeniser of the model.
+
+        Raises: ModelError: it cannot be loaded.
+        """
+        if self._tokenizer is None:
+            if self._vocabulary is not None:
+                self._tokenizer = random_bert.tokenizer(self._vocabulary, self.max_length)
+            else:
+                self._tokenizer = models.load_tokenizer(self._located())
+        return self._tokenizer
+
+    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
+        """Return a fresh float32 classifier on the CPU, its head new, the rest by `pretrained`.
+
+        Raises: ModelError: no pretrained weights, or they do not fit.
+        """
+        reason = self.has_pretrained() if pretrained else None
+        if reason:
+            raise ModelError(reason)
+        model: torch.nn.Module = models.new(self._config(), seed, self._located() if pretrained else None)
+        return model
+
+    def model_info(self) -> ModelInfo:
+        """Return what the model is; `weights_sha256` is of the pretrained weights, None for random ones."""
+        spec = self.params.model
+        architecture, count = models.parameters(self._config())
+        if isinstance(spec, RandomModel):
+            source = f"random {spec.layers}x{spec.hidden}"
+            return ModelInfo(source=source, architecture=architecture, parameters=count)
+        source = "packaged MiniLM (all-MiniLM-L6-v2)"
+        if isinstance(spec, HubModel):
+            source = f"hub {spec.id}@{spec.revision or self._located().name}"
+        elif not isinstance(spec, MinilmModel):
+            source = f"folder {Path(spec.path).name}"
+        sha256 = folders.weights_sha256(self._located())
+        return ModelInfo(source=source, architecture=architecture, parameters=count, weights_sha256=sha256)
+
+    def _read(self, cache: Path | None) -> splits.Dataset:
+        data = self.params.data
+        if isinstance(data, FileData):
+            where = {split: str(getattr(data, split)) for split in SPLITS}
+            return splits.assemble(tables.read(data), data.limit, where)
+        if isinstance(data, HubData):
+            return splits.assemble(hub_data.read(data), data.limit, dict.fromkeys(SPLITS, data.id))
+        if cache is None:
+            raise DataError("docstrings are read into a cache folder; call prepare(cache) first")
+        return splits.assemble(docstrings.read(cache), data.limit, dict.fromkeys(SPLITS, "the standard library"))
+
+    def _config(self) -> Any:
+        classes = self._prepared().classes
+        spec = self.params.model
+        if isinstance(spec, RandomModel):
+            return models.name_classes(random_bert.config(spec, len(self.tokenizer()), self.max_length), classes)
+        return models.load_config(self._located(), classes)
+
+    def _prepared(self) -> splits.Dataset:
+        if self._data is None:
+            raise DataError("the workload is not prepared; call prepare(cache) first")
+        return self._data
+
+    def _located(self) -> Path:
+        if self._folder is None:
+            raise ModelError("the workload is not prepared; call prepare(cache) first")
+        return self._folder
+
+    def _check_length(self, folder: Path) -> None:
+        positions = folders.read_config(folder).get("max_position_embeddings")
+        if isinstance(positions, int) and self.max_length > positions:
+            raise ModelError(
+                f"workload.max_length: {self.max_length} tokens do not fit the model in {folder}, which has "
+                f"{positions} positions"
+            )

@@ -1,0 +1,61 @@
+"""Fine-tune all weights of the pretrained model.
+
+What it does
+    Starts from the pretrained encoder with a new head and trains every weight on the labelled texts.
+
+Why it may save energy
+    The encoder already knows the language, so a few passes over the texts reach what training from random
+    weights does not reach at all.
+
+What it costs
+    A step costs as much as a step from scratch. The pretraining was paid for once, by someone else, and is
+    not in the measured energy.
+
+Limits
+    Needs pretrained weights. AdamW keeps two extra copies of all weights in memory.
+
+Source
+    Devlin et al. 2019, arXiv 1810.04805, section 3 and appendix A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from harness.contract import Checkpoint, TechniqueInfo
+from harness.records import Phase
+from harness.training import Recipe, fit, text_batches
+from techniques._batching import refuse_other_tasks
+
+INFO = TechniqueInfo(
+    name="full_finetune",
+    phase=Phase.TRAIN,
+    family="transfer",
+    summary="All weights trained from pretrained ones",
+    source="arXiv 1810.04805",
+    imports=("torch", "transformers"),
+)
+
+
+class Params(Recipe, frozen=True, kw_only=True):
+    """See `Recipe`."""
+
+    learning_rate: float = 1e-4
+
+
+def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the contract's signature)
+    """Return None where pretrained weights are at hand, else the reason why not."""
+    reason: str | None = refuse_other_tasks(workload) or workload.has_pretrained()
+    return reason
+
+
+def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
+    """Yield a checkpoint before the first step and after each chunk of work."""
+    model = workload.new_model(pretrained=True, seed=workload.seed)
+    examples = workload.examples("train")
+
+    def collate() -> Any:
+        return text_batches(workload.tokenizer(), examples.texts, workload.max_length, device)
+
+    yield from fit(model, collate, examples.labels, params, seed=workload.seed, device=device)
