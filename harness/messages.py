@@ -60,16 +60,18 @@ class Idle(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Train(Frozen, frozen=True, kw_only=True, tag=True):
-    """Train up to the next checkpoint inside a `train` window, then evaluate in an `eval` window."""
+    """Train up to the next checkpoint inside a `train` window."""
 
-    evaluate: bool = True
+
+class Evaluate(Frozen, frozen=True, kw_only=True, tag=True):
+    """Evaluate the last checkpoint on the validation split inside an `eval` window."""
 
 
 class Finish(Frozen, frozen=True, kw_only=True, tag=True):
     """Evaluate on the test split, save what was trained."""
 
 
-Command = Start | Build | Warm | Run | Idle | Train | Finish
+Command = Start | Build | Warm | Run | Idle | Train | Evaluate | Finish
 
 
 class Ready(Frozen, frozen=True, kw_only=True, tag=True):
@@ -99,16 +101,19 @@ class Done(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Trained(Frozen, frozen=True, kw_only=True, tag=True):
-    """One chunk of training is measured; `finished` says the technique has no more to give.
-
-    `scores` are those of the validation items when an evaluation was asked for.
-    """
+    """One chunk of training is measured; `finished` says the technique has no more to give."""
 
     finished: bool
-    windows: tuple[Window, ...] = ()
+    window: Window
     steps: int = 0
     examples: int = 0
-    scores: tuple[float, ...] = ()
+
+
+class Evaluated(Frozen, frozen=True, kw_only=True, tag=True):
+    """The last checkpoint is evaluated; one score a validation item."""
+
+    window: Window
+    scores: tuple[float, ...]
 
 
 class Finished(Frozen, frozen=True, kw_only=True, tag=True):
@@ -126,7 +131,7 @@ class Failure(Frozen, frozen=True, kw_only=True, tag=True):
     message: str
 
 
-Reply = Ready | Done | Trained | Finished | Failure
+Reply = Ready | Done | Trained | Evaluated | Finished | Failure
 
 _command_decoder = msgspec.json.Decoder(Command)
 _reply_decoder = msgspec.json.Decoder(Reply)

@@ -28,6 +28,8 @@ from harness.messages import (
     Build,
     Command,
     Done,
+    Evaluate,
+    Evaluated,
     Failure,
     Finish,
     Finished,
@@ -84,7 +86,7 @@ class Worker:
             slices=len(self._slices),
         )
 
-    def obey(self, command: Command) -> Reply:
+    def obey(self, command: Command) -> Reply:  # noqa: PLR0911 one return a command
         """Carry out one command and return its one reply."""
         match command:
             case Build():
@@ -97,7 +99,9 @@ class Worker:
                 measured, _ = self._measured(lambda: time.sleep(command.duration_s))
                 return Done(window=self._window(WindowKind.IDLE, 0, measured))
             case Train():
-                return self._train(evaluate=command.evaluate)
+                return self._train()
+            case Evaluate():
+                return self._validate()
             case Finish():
                 return self._finish()
             case _:
@@ -176,33 +180,27 @@ class Worker:
         rows = tuple(tuple(float(value) for value in row) for row in outputs_NC)
         return Items(item_ids=part.item_ids, scores=self._workload.scores(outputs_NC, part), outputs=rows)
 
-    def _train(self, *, evaluate: bool) -> TrainedReply:
+    def _train(self) -> TrainedReply:
         technique: TrainTechnique = self._technique
         if self._training is None:
             self._training = technique.train(self._workload, self._params, self._case.device)
         training = self._training
         measured, checkpoint = self._measured(lambda: next(training, None))
         if checkpoint is None:
-            leftover = self._window(WindowKind.TRAIN, 0, measured, label="after the last checkpoint")
-            return TrainedReply(finished=True, windows=(leftover,))
+            window = self._window(WindowKind.TRAIN, 0, measured, label="after the last checkpoint")
+            return TrainedReply(finished=True, window=window)
         done = checkpoint.examples - self._examples
-        self._examples = checkpoint.examples
-        self._model = checkpoint.model
-        windows = [self._window(WindowKind.TRAIN, done, measured)]
-        scores: tuple[float, ...] = ()
-        if evaluate:
-            window, outputs_NC, examples = self._evaluate("validation")
-            windows.append(window)
-            scores = self._workload.scores(outputs_NC, examples)
-        return TrainedReply(
-            finished=False,
-            windows=tuple(windows),
-            steps=checkpoint.steps,
-            examples=checkpoint.examples,
-            scores=scores,
-        )
+        self._examples, self._model = checkpoint.examples, checkpoint.model
+        window = self._window(WindowKind.TRAIN, done, measured)
+        return TrainedReply(finished=False, window=window, steps=checkpoint.steps, examples=checkpoint.examples)
+
+    def _validate(self) -> Evaluated:
+        window, outputs_NC, examples = self._evaluate("validation")
+        return Evaluated(window=window, scores=self._workload.scores(outputs_NC, examples))
 
     def _evaluate(self, split: str) -> tuple[Window, Any, Examples]:
+        if self._model is None:
+            raise InvalidMeasurement(f"{self._case.name} has no checkpoint to evaluate; its technique must yield one")
         workload, name = self._workload, self._case.device
         examples = workload.examples(split)
 
@@ -215,8 +213,6 @@ class Worker:
         return self._window(WindowKind.EVAL, len(examples.texts), measured, label=split), outputs_NC, examples
 
     def _finish(self) -> Finished:
-        if self._model is None:
-            raise InvalidMeasurement(f"{self._case.name} ended without a checkpoint; its technique must yield one")
         window, outputs_NC, examples = self._evaluate("test")
         relative = Path("models") / self._case.case_id
         device.save_model(self._model, self._workload.tokenizer(), Path(self._start.run_folder) / relative)

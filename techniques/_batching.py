@@ -45,9 +45,7 @@ def load_trained(trained: Trained) -> tuple[Any, Any]:
             f"cannot load the trained model of case {trained.case_id} in {trained.folder}: {error}"
         ) from error
     if report["missing_keys"]:
-        raise ModelError(
-            f"the trained model in {trained.folder} lacks {sorted(report['missing_keys'])[0]}; train it again"
-        )
+        raise ModelError(f"the trained model in {trained.folder} lacks {min(report['missing_keys'])}; train it again")
     return model.eval(), tokenizer
 
 

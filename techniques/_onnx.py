@@ -101,16 +101,8 @@ def _by_transformers(model: Any, sample: dict[str, Any], shapes: dict[str, Any])
 def _by_torch(model: Any, sample: dict[str, Any], shapes: dict[str, Any]) -> Any:
     import torch
 
-    class LogitsOnly(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, **inputs: Any) -> Any:
-            return self.model(**inputs).logits
-
     program = torch.onnx.export(
-        LogitsOnly().eval(),
+        model,
         kwargs=sample,
         dynamo=True,
         dynamic_shapes=shapes,

@@ -29,10 +29,14 @@ def _energy_table(group: Group, provenance: str, margin: float, where: str) -> T
     result = group.result
     family = len(result.comparisons)
     notes = [
-        f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; below it the "
-        f"model's low and high where joules are modelled. Provenance: {provenance}.",
-        f"Ratios are paired over interleaved blocks; {family} interval{'s' if family != 1 else ''} hold together at "
-        f"{result.confidence:.0%} ({result.each_confidence:.2%} each).",
+        (
+            f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; below it the "
+            f"model's low and high where joules are modelled. Provenance: {provenance}."
+        ),
+        (
+            f"Ratios are paired over interleaved blocks; {family} interval{'s' if family != 1 else ''} hold together at "
+            f"{result.confidence:.0%} ({result.each_confidence:.2%} each)."
+        ),
         f"Accuracy differences are over the same test items; a loss up to {margin * 100:.1f} points is accepted.",
     ]
     return Table(
@@ -102,8 +106,10 @@ def _time_table(group: Group, where: str) -> Table:
         ),
         rows=tuple(_time_row(entry) for entry in group.entries),
         notes=(
-            "Building is everything spent before the first task (loading, exporting, quantising), mean over forks; "
-            "it is paid back against the baseline's building.",
+            (
+                "Building is everything spent before the first task (loading, exporting, quantising), mean over forks; "
+                "it is paid back against the baseline's building."
+            ),
             "Peak memory is that of the whole process.",
         ),
     )
@@ -166,8 +172,10 @@ def training_table(run: Gathered) -> Table | None:
         rows=tuple(_training_row(each) for each in run.trainings),
         notes=(
             "Trainings run one after another, alone, not interleaved: a drift of the machine is in their differences.",
-            "An interval “within one run” says how well this run's energy is known, not what another seed would draw; "
-            "give three seeds for an interval between runs.",
+            (
+                "An interval “within one run” says how well this run's energy is known, not what another seed would draw; "
+                "give three seeds for an interval between runs."
+            ),
         ),
     )
 

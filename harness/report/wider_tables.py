@@ -45,8 +45,10 @@ def lifecycle_tables(run: Gathered) -> tuple[Table, ...]:
         ),
         rows=tuple(rows),
         notes=(
-            f"Provenance of the joules: {run.provenance.value if run.provenance else 'none'}. One training, without the "
-            "search and the failed attempts before it.",
+            (
+                f"Provenance: {run.provenance.value if run.provenance else 'none'}. One training, without the "
+                "search and the failed attempts before it."
+            ),
         ),
     )
     return life, _published_table()

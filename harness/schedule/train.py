@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.contract import Session
 from harness.errors import WorkerFailed
-from harness.messages import Finish, Ready, Train, Trained
-from harness.records import Case, CurvePoint, Doubt, Failed, Ok, Outcome, Record, Window
+from harness.messages import Evaluate, Finish, Ready, Train, Trained
+from harness.records import Case, CurvePoint, Doubt, Failed, Ok, Outcome, Record, Window, WindowKind
 from harness.schedule.context import Context, facts, idle_window, utc_now
 from harness.stats import accuracy
 
@@ -56,6 +56,8 @@ class _Training:
         self._curve: list[CurvePoint] = []
         self._doubts: set[Doubt] = set()
         self._ready: Ready | None = None
+        self._last: Trained | None = None
+        self._unseen_s = self._eval_s = 0.0
         self._final: dict[str, Any] = {}
 
     def run(self, session: Session) -> None:
@@ -68,7 +70,8 @@ class _Training:
             pass
         session.send(Finish())
         finished: Any = session.receive(timeout_s)
-        self._log(finished.windows)
+        for window in finished.windows:
+            self._add(window)
         self._windows += idle_window(session, ready, self._context)
         items = finished.items
         self._final = {
@@ -90,36 +93,45 @@ class _Training:
         }
 
     def _chunk(self, session: Session, timeout_s: float) -> bool:
-        """Train one chunk; return whether there is more to do."""
+        """Train one chunk, evaluate it if that is due; return whether there is more to do."""
         session.send(Train())
         reply: Any = session.receive(timeout_s)
-        self._log(reply.windows)
-        if reply.finished:
-            return False
-        point = self._point(reply)
-        self._curve.append(point)
-        self._context.say(
-            f"{self._case.name}: {reply.examples} examples, validation {point.quality.value:.1%}",
-            self._context.train_left_s(self._to_come),
-        )
-        target = self._context.suite.target_quality
-        if self._context.suite.stop_at_target and target is not None and point.quality.value >= target:
-            return False
-        if time.monotonic() >= self._deadline_s:
+        self._add(reply.window)
+        if not reply.finished:
+            self._unseen_s += reply.window.measured.duration_s
+            self._last = reply
+        late = time.monotonic() >= self._deadline_s
+        ended = reply.finished or late
+        # Training that is cheaper than its evaluation is not evaluated after every chunk.
+        reached = self._evaluate(session, timeout_s) if ended or self._unseen_s >= self._eval_s else False
+        if late and not (reply.finished or reached):
             self._doubts.add(Doubt.BUDGET_SPENT)
-            return False
-        return True
+        return not (ended or reached)
 
-    def _point(self, reply: Trained) -> CurvePoint:
-        trained = sum(window.kind.value == "train" for window in self._windows)
-        return CurvePoint(
-            windows_done=trained,
-            steps=reply.steps,
-            examples=reply.examples,
+    def _evaluate(self, session: Session, timeout_s: float) -> bool:
+        """Evaluate the last checkpoint, unless it is already; return whether training may stop at its target."""
+        last = self._last
+        if last is None or (self._curve and self._curve[-1].steps == last.steps):
+            return False
+        session.send(Evaluate())
+        reply: Any = session.receive(timeout_s)
+        self._add(reply.window)
+        self._eval_s, self._unseen_s = reply.window.measured.duration_s, 0.0
+        point = CurvePoint(
+            windows_done=sum(window.kind is WindowKind.TRAIN for window in self._windows),
+            steps=last.steps,
+            examples=last.examples,
             quality=accuracy(reply.scores, self._context.info.confidence),
         )
+        self._curve.append(point)
+        self._context.say(
+            f"{self._case.name}: {last.examples} examples, validation {point.quality.value:.1%}",
+            self._context.train_left_s(self._to_come),
+        )
+        suite = self._context.suite
+        target = suite.target_quality
+        return suite.stop_at_target and target is not None and point.quality.value >= target
 
-    def _log(self, windows: tuple[Window, ...]) -> None:
-        for window in windows:
-            self._windows.append(window)
-            self._context.log(self._case, window)
+    def _add(self, window: Window) -> None:
+        self._windows.append(window)
+        self._context.log(self._case, window)

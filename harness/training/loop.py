@@ -44,20 +44,20 @@ def fit(
     yield Checkpoint(model=whole, steps=0, examples=0)
     batches = collate()
     torch.manual_seed(seed)
-    steps_an_epoch = math.ceil(len(labels) / recipe.batch_size)
+    total = recipe.epochs * math.ceil(len(labels) / recipe.batch_size)
     optimiser = _optimiser(model, recipe, device)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, steps_an_epoch * recipe.epochs))
-    ends = _chunk_ends(steps_an_epoch, recipe.checkpoints_per_epoch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, total))
+    ends = _chunk_ends(total, recipe)
     labels_N = torch.tensor(labels, dtype=torch.long, device=device)
     model.train()
     steps = seen = 0
     for epoch in range(recipe.epochs):
-        for place, rows in enumerate(_shuffled(len(labels), recipe.batch_size, seed, epoch), start=1):
+        for rows in _shuffled(len(labels), recipe.batch_size, seed, epoch):
             _step(model, batches(rows), labels_N[rows], optimiser)
             schedule.step()
             steps += 1
             seen += len(rows)
-            if place in ends:
+            if steps in ends:
                 yield Checkpoint(model=whole, steps=steps, examples=seen)
                 model.train()
 
@@ -96,9 +96,10 @@ def _rate(recipe: Recipe, steps: int) -> Callable[[int], float]:
     return share
 
 
-def _chunk_ends(steps_an_epoch: int, chunks: int) -> frozenset[int]:
-    chunks = min(chunks, steps_an_epoch)
-    return frozenset(round(steps_an_epoch * chunk / chunks) for chunk in range(1, chunks + 1))
+def _chunk_ends(steps: int, recipe: Recipe) -> frozenset[int]:
+    """Return after which steps to yield: evenly spaced, at least the last, at most every one."""
+    chunks = min(steps, max(1, round(recipe.epochs * recipe.checkpoints_per_epoch)))
+    return frozenset(round(steps * chunk / chunks) for chunk in range(1, chunks + 1))
 
 
 def _shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[list[int]]:

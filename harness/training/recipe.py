@@ -8,6 +8,9 @@ from msgspec import Meta
 
 from harness.records import Frozen
 
+Count = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+
 
 class Recipe(Frozen, frozen=True, kw_only=True):
     """Parameters of the shared training loop; a technique's `Params` subclass it.
@@ -17,12 +20,12 @@ class Recipe(Frozen, frozen=True, kw_only=True):
     learning_rate: the peak rate of AdamW, reached after the warm-up.
     weight_decay: AdamW's decoupled decay; biases and normalisation weights are spared.
     warmup_fraction: share of all steps (0-1) during which the rate rises linearly; it falls linearly to 0 after.
-    checkpoints_per_epoch: how often an epoch is cut by an evaluation, at most once a step.
+    checkpoints_per_epoch: evaluations an epoch, evenly spaced over all steps; 0.2 is one every five epochs.
     """
 
-    epochs: Annotated[int, Meta(ge=1)] = 3
-    batch_size: Annotated[int, Meta(ge=1)] = 16
-    learning_rate: Annotated[float, Meta(gt=0)] = 1e-4
+    epochs: Count = 3
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-4
     weight_decay: Annotated[float, Meta(ge=0)] = 0.01
     warmup_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
-    checkpoints_per_epoch: Annotated[int, Meta(ge=1)] = 2
+    checkpoints_per_epoch: Positive = 2

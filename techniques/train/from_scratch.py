@@ -27,7 +27,7 @@ from typing import Any
 
 from harness.contract import Checkpoint, TechniqueInfo
 from harness.records import Phase
-from harness.training import Recipe, fit, text_batches
+from harness.training import Positive, Recipe, fit, text_batches
 from techniques._batching import refuse_other_tasks
 
 INFO = TechniqueInfo(
@@ -44,7 +44,7 @@ INFO = TechniqueInfo(
 class Params(Recipe, frozen=True, kw_only=True):
     """See `Recipe`; the rate is higher than in fine-tuning, as there is nothing to preserve."""
 
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
 
 
 def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the contract's signature)

@@ -24,14 +24,12 @@ Source
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
-
-from msgspec import Meta
+from typing import Any
 
 from harness.contract import Checkpoint, TechniqueInfo
 from harness.errors import ModelError
 from harness.records import Phase
-from harness.training import Collate, Inputs, Recipe, by_length, encode, fit, pad
+from harness.training import Collate, Count, Inputs, Positive, Recipe, by_length, encode, fit, pad
 from techniques._batching import refuse_other_tasks
 
 INFO = TechniqueInfo(
@@ -50,11 +48,11 @@ class Params(Recipe, frozen=True, kw_only=True):
     encode_batch_size: texts a forward pass of the encoder.
     """
 
-    epochs: Annotated[int, Meta(ge=1)] = 30
-    batch_size: Annotated[int, Meta(ge=1)] = 32
-    learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
-    checkpoints_per_epoch: Annotated[int, Meta(ge=1)] = 1
-    encode_batch_size: Annotated[int, Meta(ge=1)] = 32
+    epochs: Count = 30
+    batch_size: Count = 32
+    learning_rate: Positive = 1e-3
+    checkpoints_per_epoch: Positive = 0.2
+    encode_batch_size: Count = 32
 
 
 def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the contract's signature)
@@ -73,48 +71,38 @@ def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
 
     Raises: ModelError: the model turns out not to be a BERT.
     """
+    import torch
+
     model = workload.new_model(pretrained=True, seed=workload.seed)
     if model.config.model_type != "bert":
         raise ModelError(f"frozen_features needs a BERT; this model is {model.config.model_type!r}")
     examples = workload.examples("train")
-    head = _head(model)
+    head = torch.nn.Sequential(model.bert.pooler, model.dropout, model.classifier)
 
     def collate() -> Collate:
-        features_NH = _features(model.bert, workload, examples.texts, params.encode_batch_size, device)
+        features_N1H = _features(model.bert, workload, examples.texts, params.encode_batch_size, device)
 
         def at(rows: Sequence[int]) -> Inputs:
-            return {"features_NH": features_NH[list(rows)]}
+            return {"input": features_N1H[list(rows)]}
 
         return at
 
     yield from fit(head, collate, examples.labels, params, seed=workload.seed, device=device, whole=model)
 
 
-def _head(model: Any) -> Any:
-    """Return pooler, dropout and classifier of the model as one module that shares their weights."""
-    import torch
-
-    class Head(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.pooler, self.dropout, self.classifier = model.bert.pooler, model.dropout, model.classifier
-
-        def forward(self, features_NH: torch.Tensor) -> Any:
-            return self.classifier(self.dropout(self.pooler(features_NH.unsqueeze(1))))
-
-    return Head()
-
-
 def _features(bert: Any, workload: Any, texts: Sequence[str], batch_size: int, device: str) -> Any:
-    """Return `features_NH`: the last hidden state of [CLS] for each text, in order, on the device."""
+    """Return `features_N1H`: the last hidden state of [CLS] for each text, in order, on the device.
+
+    The axis of one token stands for the sequence from which the pooler takes the first state.
+    """
     import torch
 
     bert.eval()
     tokenizer = workload.tokenizer()
     ids = encode(tokenizer, texts, workload.max_length)
-    features_NH = torch.empty((len(ids), bert.config.hidden_size), device=device)
+    features_N1H = torch.empty((len(ids), 1, bert.config.hidden_size), device=device)
     with torch.no_grad():
         for rows in by_length([len(row) for row in ids], batch_size):
             states_NTH = bert(**pad([ids[row] for row in rows], tokenizer, device)).last_hidden_state
-            features_NH[rows] = states_NTH[:, 0]
-    return features_NH
+            features_N1H[rows] = states_NTH[:, :1]
+    return features_N1H

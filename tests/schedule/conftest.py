@@ -11,7 +11,22 @@ import pytest
 from harness import schedule, store
 from harness.config import Infer, Measure, Suite
 from harness.errors import WorkerFailed
-from harness.messages import Build, Done, Finish, Finished, Idle, Items, Ready, Run, Start, Train, Trained, Warm
+from harness.messages import (
+    Build,
+    Done,
+    Evaluate,
+    Evaluated,
+    Finish,
+    Finished,
+    Idle,
+    Items,
+    Ready,
+    Run,
+    Start,
+    Train,
+    Trained,
+    Warm,
+)
 from harness.plan import Group, Plan
 from harness.records import (
     Case,
@@ -40,6 +55,7 @@ class World:
     joules_per_task: dict[str, float]
     drift_per_window: float = 0.0
     counter: bool = False
+    chunk_s: float = 0.5
     dies: dict[str, type] = dataclasses.field(default_factory=dict)
     windows_run: int = 0
     started: list[tuple[str, int]] = dataclasses.field(default_factory=list)
@@ -81,6 +97,8 @@ class SimulatedSession:
                 return self.run(message)
             case Train():
                 return self.train()
+            case Evaluate():
+                return self.evaluate()
             case Finish():
                 items = Items(item_ids=(0, 1), scores=(1.0, 1.0), outputs=((0.0,), (1.0,)))
                 return Finished(items=items, artefact="models/m", windows=(self.window(WindowKind.EVAL, 2, 0.1, 1.0),))
@@ -115,11 +133,14 @@ class SimulatedSession:
     def train(self) -> Trained:
         self.chunks += 1
         if self.chunks > CHUNKS:
-            return Trained(finished=True)
-        windows = (self.window(WindowKind.TRAIN, 8, 0.1, 10.0), self.window(WindowKind.EVAL, 2, 0.1, 1.0))
+            return Trained(finished=True, window=self.window(WindowKind.TRAIN, 0, 0.0, 0.0))
+        duration_s = self.world.chunk_s
+        window = self.window(WindowKind.TRAIN, 8, duration_s, 10.0)
+        return Trained(finished=False, window=window, steps=self.chunks, examples=8 * self.chunks)
+
+    def evaluate(self) -> Evaluated:
         right = min(2, self.chunks - 1)
-        scores = (1.0,) * right + (0.0,) * (2 - right)
-        return Trained(finished=False, windows=windows, steps=self.chunks, examples=8 * self.chunks, scores=scores)
+        return Evaluated(window=self.window(WindowKind.EVAL, 2, 0.1, 1.0), scores=(1.0,) * right + (0.0,) * (2 - right))
 
     def window(self, kind: WindowKind, tasks: int, duration_s: float, energy_j: float, **more: object) -> Window:
         energy = Energy(

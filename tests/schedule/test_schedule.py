@@ -156,9 +156,19 @@ def test_training_keeps_a_curve_and_evaluates_outside_the_training_windows(bench
     points = [(point.windows_done, point.examples, point.quality.value) for point in record.curve]
     assert points == [(1, 8, 0.0), (2, 16, 0.5), (3, 24, 1.0)]
     kinds = [window.kind for window in record.windows]
-    assert kinds.count(WindowKind.TRAIN) == 3
+    assert kinds.count(WindowKind.TRAIN) == 4, "three chunks and what came after the last"
     assert kinds.count(WindowKind.EVAL) == 4
     assert record.artefact == "models/m"
+
+
+def test_training_cheaper_than_its_evaluation_is_evaluated_less_often(bench):
+    record = bench(chunk_s=0.06).execute()["teach"]
+    assert [point.windows_done for point in record.curve] == [1, 3]
+
+
+def test_the_last_checkpoint_is_always_evaluated(bench):
+    record = bench(chunk_s=0.001).execute()["teach"]
+    assert [point.examples for point in record.curve] == [8, 24]
 
 
 def test_training_stops_at_its_target(bench):
@@ -172,7 +182,7 @@ def test_training_runs_on_past_its_target_when_told_to(bench):
 
 
 def test_a_spent_budget_ends_training_early_and_says_so(bench):
-    record = bench(extra={"budget": "1ms"}).execute()["teach"]
+    record = bench(extra={"budget": "0.001ms"}).execute()["teach"]
     assert len(record.curve) == 1
     assert Doubt.BUDGET_SPENT in record.doubts
 
