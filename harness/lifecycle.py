@@ -88,6 +88,8 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
     `modelled_low`/`modelled_high` scale any of its joules to the model's bounds.
     `parity_tasks` is N*, with its interval where both parts have one. `against_baseline` says after how many
     tasks this pipeline has paid back what it costs more, beforehand, than the baseline inference on the same model.
+    `not_worse` says whether its accuracy is shown to be within the run's margin of the most accurate pipeline's, on
+    the same items; None where accuracy is not known.
     """
 
     train_technique: str
@@ -108,6 +110,7 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
     quality: Quality | None
     is_baseline: bool
     against_baseline: stats.BreakEven | None = None
+    not_worse: bool | None = None
 
     @property
     def name(self) -> str:
@@ -116,7 +119,7 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
 
 
 class Cheapest(Frozen, frozen=True, kw_only=True):
-    """The pipeline with the fewest joules at N requests; `among` pipelines of admissible quality."""
+    """The pipeline with the fewest joules at N requests; `among` pipelines that are not worse in accuracy."""
 
     requests: int
     pipeline: str
@@ -158,10 +161,11 @@ def lifecycle(run: Results, baselines: Mapping[Phase, str] | None = None) -> Lif
         except (NotMeasured, InvalidMeasurement) as error:
             gaps.append(f"{record.case.name}: {error}")
     paid = [_against_baseline(each, pipelines, records, run.info.confidence) for each in pipelines]
-    joined = tuple(sorted(paid, key=lambda each: each.per_task.estimate))
+    judged = _judge_quality(paid, records, run.info)
+    joined = tuple(sorted(judged, key=lambda each: each.per_task.estimate))
     return Lifecycle(
         pipelines=joined,
-        cheapest=tuple(cheapest_at(joined, n, run.info.quality_margin) for n in REQUESTS) if joined else (),
+        cheapest=tuple(cheapest_at(joined, n) for n in REQUESTS) if joined else (),
         published=PUBLISHED_SPLITS,
         gaps=tuple(gaps),
     )
@@ -177,16 +181,14 @@ def inference_share(pipeline: Pipeline, requests: float) -> float:
     return requests * pipeline.per_task.estimate / energy_at(pipeline, requests)
 
 
-def cheapest_at(pipelines: Sequence[Pipeline], requests: int, quality_margin: float) -> Cheapest:
-    """Return the pipeline with the fewest joules at N among those within the margin of the best quality.
+def cheapest_at(pipelines: Sequence[Pipeline], requests: int) -> Cheapest:
+    """Return the pipeline with the fewest joules at N among those not worse in accuracy (all, if none is known).
 
     Raises: NotMeasured: there is no pipeline.
     """
     if not pipelines:
         raise NotMeasured("no pipeline of training and inference was measured in this run")
-    known = [each.quality.value for each in pipelines if each.quality is not None]
-    floor = max(known) - quality_margin if known else 0.0
-    good = [each for each in pipelines if each.quality is None or each.quality.value >= floor]
+    good = [each for each in pipelines if each.not_worse] or list(pipelines)
     best = min(good, key=lambda each: energy_at(each, requests))
     return Cheapest(
         requests=requests,
@@ -251,6 +253,23 @@ def _against_baseline(
         ratio = stats.exponential(stats.ratio_interval(d, each))
         saving = (e.estimate * (1 - ratio.estimate), e.estimate * (1 - ratio.high), e.estimate * (1 - ratio.low))
     return replace(pipeline, against_baseline=stats.break_even(extra_j, *saving))
+
+
+def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record], info: RunInfo) -> list[Pipeline]:
+    """Compare each pipeline's answers with those of the most accurate one, item by item."""
+    from msgspec.structs import replace
+
+    known = [each for each in pipelines if each.quality is not None and records[each.infer_case_id].item_scores]
+    if not known:
+        return list(pipelines)
+    best = max(known, key=lambda each: each.quality.value if each.quality else 0.0)
+    confidence = stats.familywise(info.confidence, len(known) - 1)
+
+    def not_worse(each: Pipeline) -> bool:
+        mine, theirs = records[each.infer_case_id], records[best.infer_case_id]
+        return stats.accuracy_difference(mine, theirs, confidence).low >= -info.quality_margin
+
+    return [replace(each, not_worse=each is best or not_worse(each)) if each in known else each for each in pipelines]
 
 
 def _group(infer: Record) -> str:

@@ -28,6 +28,7 @@ def load_trained(trained: Trained) -> tuple[Any, Any]:
 
     Raises: ModelError: the folder is not what a train case leaves.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
@@ -40,7 +41,7 @@ def load_trained(trained: Trained) -> tuple[Any, Any]:
                 output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(trained.folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"cannot load the trained model of case {trained.case_id} in {trained.folder}: {error}"
         ) from error

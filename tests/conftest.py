@@ -89,3 +89,22 @@ def start(tmp_path, environment):
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory, cache):
+    """Return one tiny run that is done: its folder on disk, and how the command line ended."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "harness", "run", "tiny.yaml", "measure.forks=2", "measure.max_forks=2"],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    (run,) = (path.parent for path in (folder / "results").glob("*/*/run.json"))
+    return run, ended

@@ -18,7 +18,7 @@ from harness.errors import INTERRUPTED_EXIT, JoulebenchError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="joulebench")
 def cli() -> None:
-    r"""Measure what training and serving language models costs in joules.
+    """Measure what training and serving language models costs in joules.
 
     \b
     joulebench run configs/quick.yaml     run a suite and print what saved energy

@@ -28,7 +28,7 @@ _SELECT = click.option(
 def run(
     suite: Path, overrides: tuple[str, ...], budget: str | None, select: str, results: Path, fresh: bool, as_json: bool
 ) -> int:
-    r"""Run a suite, then print and write its report.
+    """Run a suite, then print and write its report.
 
     An interrupted run of the same suite on the same host is resumed: cases already done are kept.
 
@@ -49,7 +49,7 @@ def run(
 @_RESULTS
 @_JSON
 def plan(suite: Path, overrides: tuple[str, ...], select: str, results: Path, as_json: bool) -> int:
-    r"""Show what a suite would run and what it skips, and why; run nothing.
+    """Show what a suite would run and what it skips, and why; run nothing.
 
     \b
     joulebench plan configs/quick.yaml
@@ -66,7 +66,7 @@ def plan(suite: Path, overrides: tuple[str, ...], select: str, results: Path, as
 @click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
 @_JSON
 def report(folder: Path | None, results: Path, form: str, output: Path | None, as_json: bool) -> int:
-    r"""Report a run (default: the newest): which technique to use, what it saves, what saved nothing.
+    """Report a run (default: the newest): which technique to use, what it saves, what saved nothing.
 
     \b
     joulebench report
@@ -84,7 +84,7 @@ def report(folder: Path | None, results: Path, form: str, output: Path | None, a
 @click.option("--tolerance", default=0.03, show_default=True, help="A change certain to be smaller than this passes.")
 @_JSON
 def compare(a: Path, b: Path, alpha: float, tolerance: float, as_json: bool) -> int:
-    r"""Compare run B with run A, technique by technique; refuses unlike hosts, data and models.
+    """Compare run B with run A, technique by technique; refuses unlike hosts, data and models.
 
     \b
     joulebench compare results/1a2b3c4d/20261123T140000Z-quick results/1a2b3c4d/20261123T150000Z-quick
@@ -98,7 +98,7 @@ def compare(a: Path, b: Path, alpha: float, tolerance: float, as_json: bool) -> 
 @click.argument("what", type=click.Choice(["techniques", "workloads", "meters"]))
 @_JSON
 def ls(what: str, as_json: bool) -> int:
-    r"""List techniques, workloads or meters.
+    """List techniques, workloads or meters.
 
     \b
     joulebench ls techniques
@@ -111,7 +111,7 @@ def ls(what: str, as_json: bool) -> int:
 @click.command()
 @_JSON
 def doctor(as_json: bool) -> int:
-    r"""Say what can be measured on this host, what cannot, and why.
+    """Say what can be measured on this host, what cannot, and why.
 
     \b
     joulebench doctor

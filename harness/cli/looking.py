@@ -48,10 +48,12 @@ def _details(meter: Any) -> str:
     def micro(seconds: float | None) -> str:
         return "unknown" if seconds is None else f"{seconds * 1e6:.1f} µs"
 
+    refresh = "on demand" if meter.refresh_s == 0 else micro(meter.refresh_s)
+
     window = meter.window_for_1_percent_s
     lasts = f"a 1 % window must last {window:.3g} s" if window else "any window is long enough for its refresh"
     coefficients = f"; coefficients {meter.coefficients}" if meter.coefficients else ""
-    return f"read cost {micro(meter.read_cost_s)}; refresh {micro(meter.refresh_s)}; {lasts}{coefficients}"
+    return f"read cost {micro(meter.read_cost_s)}; refresh {refresh}; {lasts}{coefficients}"
 
 
 def _techniques() -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from harness import __version__, config, host, report, schedule, store
 from harness import plan as planning
 from harness.cli.output import cache_folder, print_json, progress_bar
 from harness.engines.local import LocalEngine, exclusive
-from harness.errors import InvalidMeasurement
+from harness.errors import InvalidMeasurement, UsageError
 from harness.records import Failed, RunInfo
 
 
@@ -30,6 +30,9 @@ def run(
     """Run a suite; return 0, or 13 when a case failed."""
     suite = _suite(path, overrides, budget)
     plan = planning.expand(suite, path.parent, select)
+    if not plan.cases:
+        reasons = "; ".join(sorted({skip.reason for skip in plan.skips}))
+        raise UsageError(f"nothing of {path} can run here, every case is skipped: {reasons}")
     info = _run_info(suite, plan)
     with exclusive():
         earlier = None if fresh else store.unfinished(results, info)

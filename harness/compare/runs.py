@@ -3,6 +3,10 @@
 Two runs are not interleaved, so a raw ratio between them carries the drift of the machine. Within each
 run, however, every technique was interleaved with the baseline: the change of *that* ratio from run A
 to run B is free of drift, and is what gets a verdict.
+
+Measured family-wise false alarms at a nominal 1 % (three comparisons, Holm, t3 noise, 4 or 12 blocks a fork, 800
+simulated A/A pairs each): at most 1.0 % while the forks' spread is up to half of the blocks'; where it is as large
+as the blocks', 1.4 % with two forks, 2.5 % with three, 1.0 % with four or more. One fork: 0 %, and hardly any power.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import stats
-from harness.compare import Results, Verdict
+from harness.compare import Results, TechniqueComparison, Verdict
 from harness.errors import InvalidMeasurement, NotMeasured
 from harness.records import Phase, Provenance
 from harness.report import formats as f
@@ -38,7 +38,7 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
     ]
     others = (training_table(gathered), *lifecycle_tables(gathered), outcome_table(gathered), meter_table(gathered))
     tables += [table for table in others if table is not None]
-    charts = [_energy_chart(group, provenance) for group in gathered.groups]
+    charts = [_energy_chart(group, provenance, info.quality_margin) for group in gathered.groups]
     return Report(
         title=f"joulebench: {info.suite_name}",
         run_id=info.run_id,
@@ -73,19 +73,18 @@ def _sentences(run: Gathered) -> list[Sentence]:
     ]
 
 
-def _energy_chart(group: Group, provenance: str) -> EnergyChart | None:
+def _energy_chart(group: Group, provenance: str, margin: float) -> EnergyChart | None:
     bars = _on_front([bar for bar in map(_bar, group.entries) if bar is not None])
     if not bars:
         return None
     where = f" ({group.result.name})"
-    best = min(
-        (c for c in group.result.comparisons if c.ratio is not None and c.verdict is Verdict.SAVES),
-        key=lambda c: c.ratio.estimate if c.ratio else 1.0,
-        default=None,
-    )
+    saving = [c for c in group.result.comparisons if c.ratio is not None and c.verdict is Verdict.SAVES]
+    chosen = recommended(group, margin)
+    best = chosen.comparison if chosen is not None else min(saving, key=_ratio, default=None)
     title = f"No technique was shown to draw less than the baseline{where}"
     if best is not None and best.ratio is not None:
-        title = f"{best.technique} draws {f.change(best.ratio.estimate)} than {best.baseline}{where}"
+        doubtful = "" if chosen is not None else ", but its accuracy is not settled"
+        title = f"{best.technique} draws {f.change(best.ratio.estimate)} than {best.baseline}{doubtful}{where}"
     front = [bar.technique for bar in bars if bar.on_front]
     return EnergyChart(
         group=group.result.name,
@@ -94,6 +93,10 @@ def _energy_chart(group: Group, provenance: str) -> EnergyChart | None:
         pareto_title=f"Energy against accuracy{where}: {f.listed(front)} on the front" if front else "",
         bars=tuple(bars),
     )
+
+
+def _ratio(comparison: TechniqueComparison) -> float:
+    return comparison.ratio.estimate if comparison.ratio is not None else float("inf")
 
 
 def _bar(entry: Entry) -> EnergyBar | None:

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from harness.report import formats as f
-from harness.report.model import CurveChart, EnergyBar, EnergyChart, LifeChart
-from harness.report.style import GRID, INK, MUTED, PAPER, SERIES, TONES, draw, spread_labels
+from harness.report.model import CurveChart, EnergyBar, EnergyChart, LifeChart, LifeLine
+from harness.report.style import INK, MUTED, PAPER, SERIES, TONES, draw, spread_labels
 
 
 def energy_svg(chart: EnergyChart) -> str:
@@ -29,8 +29,8 @@ def _paint_energy(axes: Any, chart: EnergyChart) -> None:
     axes.set_yticks(list(rows), [bar.technique for bar in chart.bars])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.set_xlim(0, top * 1.38)
-    axes.xaxis.set_major_formatter(lambda value, _: f.si(value, "J") if value else "0")
+    axes.set_xlim(0, top * 1.55)
+    axes.xaxis.set_major_formatter(lambda value, _: f.tick(value, "J"))
     axes.xaxis.set_major_locator(_few_ticks(5))
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
@@ -64,9 +64,9 @@ def _paint_pareto(axes: Any, chart: EnergyChart, bars: list[EnergyBar]) -> None:
     span = 100 * (max(highs) - min(lows)) or 1.0
     axes.set_ylim(100 * min(lows) - 0.08 * span, 100 * max(highs) + 0.22 * span)
     right = max(bar.high_j for bar in bars)
-    axes.set_xlim(0, right * 1.25)
+    axes.set_xlim(0, right * 1.5)
     _label_points(axes, bars, right, span)
-    axes.xaxis.set_major_formatter(lambda value, _: f.si(value, "J") if value else "0")
+    axes.xaxis.set_major_formatter(lambda value, _: f.tick(value, "J"))
     axes.xaxis.set_major_locator(_few_ticks(5))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axes.grid()
@@ -78,15 +78,28 @@ def _paint_pareto(axes: Any, chart: EnergyChart, bars: list[EnergyBar]) -> None:
 
 
 def _label_points(axes: Any, bars: list[EnergyBar], right: float, span: float) -> None:
-    """Write each name beside its point; names whose points are near in x are kept apart in y."""
-    wanted = [100 * (bar.accuracy or 0) + 0.05 * span for bar in bars]
-    near = [
-        [other for other in range(len(bars)) if abs(bars[other].energy_j - bar.energy_j) < 0.35 * right] for bar in bars
-    ]
-    for index, bar in enumerate(bars):
-        placed = spread_labels([wanted[other] for other in near[index]], 0.085 * span)
-        y = placed[near[index].index(index)]
-        _halo(axes.text(bar.energy_j + 0.015 * right, y, bar.technique, va="bottom", color=INK, zorder=3))
+    """Write each name beside its point; names of near points are stacked to their right, with leader lines."""
+    for cluster in _clusters(bars, 0.22 * right, 0.30 * span / 100):
+        x = max(bar.energy_j for bar in cluster) + 0.035 * right
+        ordered = sorted(cluster, key=lambda bar: (bar.accuracy or 0, bar.energy_j))
+        heights = spread_labels([100 * (bar.accuracy or 0) for bar in ordered], 0.085 * span)
+        for bar, y in zip(ordered, heights, strict=True):
+            if len(cluster) > 1:
+                axes.plot([bar.energy_j, x], [100 * (bar.accuracy or 0), y], color=MUTED, linewidth=0.7, zorder=1)
+            _halo(axes.text(x, y, bar.technique, va="center", color=INK, zorder=3))
+
+
+def _clusters(bars: list[EnergyBar], reach_j: float, reach: float) -> list[list[EnergyBar]]:
+    """Return the points in groups whose names would run into each other, from the left."""
+    clusters: list[list[EnergyBar]] = []
+    for bar in sorted(bars, key=lambda each: each.energy_j):
+        last = clusters[-1][-1] if clusters else None
+        near = last is not None and abs((last.accuracy or 0) - (bar.accuracy or 0)) < reach
+        if last is not None and near and bar.energy_j - last.energy_j < reach_j:
+            clusters[-1].append(bar)
+        else:
+            clusters.append([bar])
+    return clusters
 
 
 def curves_svg(chart: CurveChart) -> str:
@@ -128,7 +141,7 @@ def _paint_curves(axes: Any, chart: CurveChart) -> None:
         axes.axhline(100 * chart.target, color=INK, linewidth=1.1, linestyle=(0, (6, 3)))
         label = f"target {f.percent(chart.target)}"
         _halo(axes.text(0.01, 100 * chart.target, label, transform=axes.get_yaxis_transform(), va="bottom", color=INK))
-    axes.xaxis.set_major_formatter(lambda value, _: f.si(value, "J") if value else "0")
+    axes.xaxis.set_major_formatter(lambda value, _: f.tick(value, "J"))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axes.grid()
     axes.set_xlabel(
@@ -149,37 +162,43 @@ def _paint_life(axes: Any, chart: LifeChart) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for index, line in enumerate(chart.lines):
-        colour = SERIES[index % len(SERIES)]
-        inference = [left * line.per_task_j, right * line.per_task_j]
-        axes.plot([left, right], inference, color=colour)
-        axes.annotate(
-            f"inference: {line.name.split(' + ')[-1]}", (right, inference[1]), xytext=(6, 0),
-            textcoords="offset points", va="center" if len(chart.lines) == 1 else ("bottom", "top")[index % 2],
-            color=colour, annotation_clip=False,
-        )  # fmt: skip
-        axes.plot([left, right], [line.once_j] * 2, color=colour, linestyle=(0, (5, 2)), linewidth=1.5)
-        axes.plot(line.parity_tasks, line.once_j, "o", color=colour, markersize=8, zorder=3)
-        axes.plot([line.parity_tasks] * 2, [0, line.once_j], color=colour, linewidth=1.0, linestyle=(0, (2, 2)))
-        shift, side = ((-10, "right"), (10, "left"))[(len(chart.lines) > 1) and line.parity_tasks == max(
-            each.parity_tasks for each in chart.lines)]  # fmt: skip
-        text = axes.annotate(
-            f"N* = {f.count(line.parity_tasks)}", (line.parity_tasks, line.once_j), xytext=(shift, 9 if shift < 0 else -14),
-            textcoords="offset points", ha=side, color=colour, fontweight="bold",
-        )  # fmt: skip
-        _halo(text)
+        _paint_line(axes, chart, SERIES[index % len(SERIES)], line, left, right)
     once = max(chart.lines, key=lambda line: line.once_j)
-    _halo(
-        axes.text(left * 1.15, once.once_j * 1.12, f"training, once: {f.si(once.once_j, 'J')}", va="bottom", color=INK)
-    )
+    label = f"training, once: {f.si(once.once_j, 'J')}"
+    _halo(axes.text(left * 1.15, min(line.once_j for line in chart.lines) * 0.85, label, va="top", color=INK))
     axes.set_xlim(left, right)
     lowest = min(line.per_task_j for line in chart.lines) * left
     axes.set_ylim(lowest, max(line.per_task_j for line in chart.lines) * right)
-    axes.xaxis.set_major_formatter(lambda value, _: f.count(value))
-    axes.yaxis.set_major_formatter(lambda value, _: f.si(value, "J"))
+    axes.xaxis.set_major_formatter(lambda value, _: f.power_of_ten(round(value)))
+    axes.yaxis.set_major_formatter(lambda value, _: f.tick(value, "J"))
     axes.minorticks_off()
     axes.grid()
     axes.set_xlabel("number of requests N", loc="left", color=MUTED)
     axes.set_ylabel(f"energy (J, {chart.provenance})", color=MUTED)
+
+
+def _paint_line(axes: Any, chart: LifeChart, colour: str, line: LifeLine, left: float, right: float) -> None:
+    """Draw one pipeline: its training (dashed, once), its inference (rising), and where they are level."""
+    steepest = all(line.per_task_j >= each.per_task_j for each in chart.lines)
+    late = any(line.parity_tasks > each.parity_tasks for each in chart.lines)
+    axes.plot([left, right], [left * line.per_task_j, right * line.per_task_j], color=colour)
+    name = f"inference, {line.name.split(' + ')[-1]}"
+    axes.annotate(
+        name, (right, right * line.per_task_j), xytext=(6, 3 if steepest else -3), textcoords="offset points",
+        va="bottom" if steepest and len(chart.lines) > 1 else "top", color=colour, annotation_clip=False,
+    )  # fmt: skip
+    axes.plot([left, right], [line.once_j] * 2, color=colour, linestyle=(0, (5, 2)), linewidth=1.5)
+    axes.plot(line.parity_tasks, line.once_j, "o", color=colour, markersize=8, zorder=3)
+    lowest = left * min(each.per_task_j for each in chart.lines)
+    drop = {"color": colour, "linewidth": 1.0, "linestyle": (0, (2, 2))}
+    axes.plot([line.parity_tasks] * 2, [lowest, line.once_j], **drop)
+    # The earlier point is labelled to its upper left, the later one to its lower right, so that they never meet.
+    offset, side = ((10, -15), "left") if late else ((-10, 9), "right")
+    text = axes.annotate(
+        f"N* = {f.count(line.parity_tasks)}", (line.parity_tasks, line.once_j), xytext=offset,
+        textcoords="offset points", ha=side, color=colour, fontweight="bold",
+    )  # fmt: skip
+    _halo(text)
 
 
 def _few_ticks(n: int) -> Any:
@@ -191,6 +210,3 @@ def _few_ticks(n: int) -> Any:
 def _halo(text: Any) -> None:
     """Set text off from lines beneath it."""
     text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.0})
-
-
-__all__ = ["GRID", "curves_svg", "energy_svg", "life_svg", "pareto_svg"]

@@ -24,6 +24,14 @@ def si_range(values: Sequence[float], unit: str) -> str:
     return "–".join(digits(value / 10.0**power) for value in values) + f" {_PREFIXES[power]}{unit}"
 
 
+def tick(value: float, unit: str) -> str:
+    """Return a round number for an axis, without needless zeros: `8 mJ`."""
+    if value == 0:
+        return "0"
+    power = _power(value)
+    return f"{value / 10.0**power:.3g} {_PREFIXES[power]}{unit}"
+
+
 def digits(value: float, significant: int = 3) -> str:
     """Return a number with three significant digits and no exponent."""
     if value == 0 or not math.isfinite(value):

@@ -51,7 +51,7 @@ class Training(Frozen, frozen=True, kw_only=True):
 
 
 class Gathered(Frozen, frozen=True, kw_only=True):
-    """A run, looked at from every side."""
+    """A run, looked at from every side; `billing` are the meters whose joules are counted."""
 
     info: RunInfo
     records: tuple[Record, ...]
@@ -60,6 +60,7 @@ class Gathered(Frozen, frozen=True, kw_only=True):
     lifecycle: Lifecycle
     provenance: Provenance | None
     meters: tuple[MeterInfo, ...]
+    billing: tuple[MeterInfo, ...]
 
 
 def gather(run: Results, baselines: Mapping[Phase, str] | None = None) -> Gathered:
@@ -69,7 +70,7 @@ def gather(run: Results, baselines: Mapping[Phase, str] | None = None) -> Gather
     found = compare_techniques(run, names)
     groups = tuple(_group(result, by_id, run.info.confidence) for result in found)
     billed = [
-        energy.provenance
+        energy
         for record in run.records
         for window in record.windows
         for energy in window.measured.energies
@@ -82,8 +83,9 @@ def gather(run: Results, baselines: Mapping[Phase, str] | None = None) -> Gather
         groups=groups,
         trainings=_trainings(run.records, run.info.confidence),
         lifecycle=lifecycle(run, names),
-        provenance=stats.weakest(billed) if billed else None,
+        provenance=stats.weakest(energy.provenance for energy in billed) if billed else None,
         meters=tuple(meters.values()),
+        billing=tuple(meter for name, meter in meters.items() if any(energy.meter == name for energy in billed)),
     )
 
 

@@ -37,10 +37,11 @@ class Cell(Frozen, frozen=True, kw_only=True):
 
 
 class Column(Frozen, frozen=True, kw_only=True):
-    """A column; numbers stand to the right."""
+    """A column; numbers stand to the right. A terminal too narrow for the table leaves `extra` columns out."""
 
     name: str
     numeric: bool = True
+    extra: bool = False
 
 
 class Table(Frozen, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ matplotlib draws with the placeholder colours below; in the page each becomes a 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -97,7 +98,7 @@ def spread_labels(positions: list[float], gap: float) -> list[float]:
     placed = list(positions)
     for _ in range(50):
         moved = False
-        for low, high in zip(order, order[1:], strict=False):
+        for low, high in itertools.pairwise(order):
             overlap = gap - (placed[high] - placed[low])
             if overlap > 1e-9 * max(1.0, abs(gap)):
                 placed[low] -= overlap / 2

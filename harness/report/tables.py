@@ -27,15 +27,16 @@ def inference_tables(group: Group, provenance: str, margin: float, *, several: b
 
 def _energy_table(group: Group, provenance: str, margin: float, where: str) -> Table:
     result = group.result
-    family = len(result.comparisons)
+    family = sum(c.ratio is not None for c in result.comparisons)
+    together = "s hold together" if family != 1 else " holds"
     notes = [
         (
-            f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; below it the "
-            f"model's low and high where joules are modelled. Provenance: {provenance}."
+            f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; "
+            f"beside it the model's low and high where joules are modelled. Provenance: {provenance}."
         ),
         (
-            f"Ratios are paired over interleaved blocks; {family} interval{'s' if family != 1 else ''} hold together at "
-            f"{result.confidence:.0%} ({result.each_confidence:.2%} each)."
+            f"Ratios are paired over interleaved blocks; {family} interval{together} "
+            f"at {result.confidence:.0%} ({result.each_confidence:.2%} each)."
         ),
         f"Accuracy differences are over the same test items; a loss up to {margin * 100:.1f} points is accepted.",
     ]
@@ -45,10 +46,10 @@ def _energy_table(group: Group, provenance: str, margin: float, where: str) -> T
         columns=(
             Column(name="technique", numeric=False),
             Column(name="energy a task"),
-            Column(name="model low–high"),
+            Column(name="model low–high", extra=True),
             Column(name="ratio"),
             Column(name="verdict", numeric=False),
-            Column(name="accuracy"),
+            Column(name="accuracy", extra=True),
             Column(name="difference (points)"),
         ),
         rows=tuple(_energy_row(entry, margin) for entry in group.entries),
@@ -61,11 +62,11 @@ def _energy_row(entry: Entry, margin: float) -> tuple[Cell, ...]:
     accuracy = Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else _EMPTY
     c = entry.comparison
     if c is None:
-        compared = (Cell(text="1", detail="baseline"), Cell(text="baseline"), accuracy, _EMPTY)
+        compared = (Cell(text="1"), Cell(text="baseline"), accuracy, _EMPTY)
     else:
         ratio = Cell(text=f.ratio(c.ratio.estimate), detail=f.interval_of(c.ratio)) if c.ratio else _EMPTY
         state = quality_state(c, margin)
-        short = {"not worse": "accuracy not shown worse", "unresolved": "accuracy unresolved"}
+        short = {"not worse": "accuracy not worse", "unresolved": "accuracy unresolved"}
         verdict = Cell(text=c.verdict.value, detail=short.get(state, f"accuracy {state}"))
         difference = (
             Cell(text=f.signed(c.quality.value * 100), detail=f.difference_of(c.quality)) if c.quality else _EMPTY
@@ -96,13 +97,13 @@ def _time_table(group: Group, where: str) -> Table:
         columns=(
             Column(name="technique", numeric=False),
             Column(name="time a task"),
-            Column(name="CPU time a task"),
+            Column(name="CPU time a task", extra=True),
             Column(name="peak memory"),
             Column(name="build"),
             Column(name="building paid back after"),
-            Column(name="largest output difference"),
+            Column(name="largest output difference", extra=True),
             Column(name="blocks × forks"),
-            Column(name="doubts", numeric=False),
+            Column(name="doubts", numeric=False, extra=True),
         ),
         rows=tuple(_time_row(entry) for entry in group.entries),
         notes=(
@@ -161,20 +162,20 @@ def training_table(run: Gathered) -> Table | None:
         columns=(
             Column(name="technique", numeric=False),
             Column(name="energy to the end"),
-            Column(name="model low–high"),
+            Column(name="model low–high", extra=True),
             Column(name=goal),
             Column(name="test accuracy"),
-            Column(name="examples"),
-            Column(name="time"),
-            Column(name="evaluations, not billed"),
-            Column(name="doubts", numeric=False),
+            Column(name="examples", extra=True),
+            Column(name="time", extra=True),
+            Column(name="evaluations, not billed", extra=True),
+            Column(name="doubts", numeric=False, extra=True),
         ),
         rows=tuple(_training_row(each) for each in run.trainings),
         notes=(
             "Trainings run one after another, alone, not interleaved: a drift of the machine is in their differences.",
             (
-                "An interval “within one run” says how well this run's energy is known, not what another seed would draw; "
-                "give three seeds for an interval between runs."
+                "An interval “within one run” says how well this run's energy is known, not what another seed would "
+                "draw; give three seeds for an interval between runs."
             ),
         ),
     )

@@ -84,8 +84,8 @@ def lifecycle_sentences(run: Gathered, preferred: Sequence[str]) -> list[Sentenc
     sentences = [_parity(each) for each in chosen]
     million = min(run.lifecycle.cheapest, key=lambda each: abs(each.requests - 10**6))
     text = (
-        f"At {f.power_of_ten(million.requests)} requests the cheapest pipeline measured, at an accuracy within the "
-        f"margin of the best, is {million.pipeline}: {f.si(million.energy_j, 'J')} in all, "
+        f"At {f.power_of_ten(million.requests)} requests the cheapest pipeline measured whose accuracy is shown "
+        f"to be within the margin of the best is {million.pipeline}: {f.si(million.energy_j, 'J')} in all, "
         f"{f.percent(million.inference_share)} of it inference."
     )
     return [*sentences, Sentence(kind=Kind.LIFECYCLE, text=text)]
@@ -99,27 +99,30 @@ def _parity(pipeline: Pipeline) -> Sentence:
     text = (
         f"Inference with {pipeline.infer_technique} overtakes its training by {pipeline.train_technique} "
         f"({f.si(pipeline.train_j, 'J')}) after {f.count(pipeline.parity_tasks)} requests{span}; "
-        f"at ten times as many it is {f.percent(share, 0)} of the energy."
+        f"at ten times as many it is {f.percent(share, 0)} of the energy, building counted."
     )
     return Sentence(kind=Kind.LIFECYCLE, text=text)
 
 
 def provenance_sentence(run: Gathered) -> Sentence:
     """Say how the joules are known."""
-    billing = [meter for meter in run.meters if not any("not billed" in note for note in meter.notes)]
     if run.provenance is None:
         text = "No joule was measured in this run; `joulebench doctor` says what this host offers."
     elif run.provenance is Provenance.FAKE:
         text = "The joules are fake: they come from a meter for tests."
     elif run.provenance is Provenance.MODELLED:
-        model = "; ".join(_model(meter.coefficients, meter.notes) for meter in billing if meter.coefficients)
+        model = "; ".join(_model(meter.coefficients, meter.notes) for meter in run.billing if meter.coefficients)
         text = (
             f"The joules are modelled, not metered: W per vCPU × CPU-seconds{f' ({model})' if model else ''}. "
             f"Absolute joules are uncertain by a factor of {_factors(run)}; ratios between techniques on this host "
             "are not, because the error of the model cancels in them."
         )
     else:
-        names = f.listed([f"{meter.name} ({meter.boundary})" for meter in billing]) if billing else "the host's meters"
+        names = (
+            f.listed([f"{meter.name} ({meter.boundary})" for meter in run.billing])
+            if run.billing
+            else "the host's meters"
+        )
         text = f"The joules are known by {run.provenance.value} from {names}."
     return Sentence(kind=Kind.PROVENANCE, text=text)
 

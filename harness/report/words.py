@@ -64,7 +64,7 @@ def _recommendation(
         )
         return Sentence(kind=Kind.RECOMMEND, text=_capital(text))
     c, ratio, quality = best.comparison, best.comparison.ratio, best.comparison.quality
-    mine = base_energy.estimate * ratio.estimate
+    mine = best.energy.estimate if best.energy is not None else base_energy.estimate * ratio.estimate
     text = (
         f"{where}use {c.technique}: it draws {f.change(ratio.estimate)} energy a task than {base}, about "
         f"{f.si(mine, 'J')} instead of {f.si(base_energy.estimate, 'J')} "

@@ -12,15 +12,19 @@ that varies). The rule:
   never look better than they are, and stopping early on a lucky agreement of two forks is hard;
 * the wider one counts. One fork: the block interval alone, doubt ONE_FORK.
 
-Coverage of nominal 95 % intervals in simulation (worst of normal, t3 and 10 % contaminated noise; 4 or 12
-blocks a fork; 4,000 samples each; tests/stats/simulate_coverage.py repeats it):
+Coverage of nominal 95 % intervals in simulation (worst of normal, t3 and 10 % contaminated noise at 4 and 12
+blocks a fork; 1,500 samples each, so ±1 point; `tests/stats/simulate_coverage.py` repeats it):
 
-    fork sd / block sd     0      0.25     0.5      1
-    1 fork                94 %    81 %    57 %    32 %     (why ONE_FORK is a doubt)
+    fork sd / block sd      0     0.25     0.5      1
+    1 fork                94 %    79 %    55 %    30 %     (why ONE_FORK is a doubt)
     2 forks               99 %    99 %    97 %    92 %
-    3 forks               98 %    98 %    95 %    91 %
-    4 forks               97 %    95 %    94 %    94 %
-    6, 8 forks            96 %    94 %    94 %    94 %
+    3 forks               98 %    97 %    95 %    91 %
+    4 forks               97 %    95 %    95 %    94 %
+    6 forks               97 %    95 %    94 %    94 %
+    8 forks               96 %    95 %    95 %    94 %
+
+Weakest: two or three forks whose spread exceeds that of their blocks. Stopping when intervals are narrow
+(as the scheduler does) favours samples that look tight; the table is for a fixed number of blocks.
 """
 
 from __future__ import annotations

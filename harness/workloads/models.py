@@ -94,13 +94,14 @@ def _fill(encoder: Any, config: Any, folder: Path) -> None:
 
     A pooler may be missing (many checkpoints have none): it then stays random, as a head does.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
     try:
         loaded, report = AutoModel.from_pretrained(
             folder, config=config, use_safetensors=True, output_loading_info=True, dtype="float32", **_SAFE
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load the weights in {folder}: {_first_line(error)}") from error
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:

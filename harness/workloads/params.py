@@ -36,7 +36,7 @@ class DocstringData(Frozen, frozen=True, kw_only=True, tag_field="source", tag="
 class FileData(Frozen, frozen=True, kw_only=True, tag_field="source", tag="file"):
     """The user's own files; TSV, CSV or JSONL by their extension.
 
-    `text` and `label` are column names, or indices from 0 where `header` is false.
+    `text` and `label` are column names (JSONL: keys), or indices from 0 where `header` is false.
     """
 
     train: str
@@ -120,7 +120,7 @@ def parse(params: dict[str, Any]) -> Params:
         raise ConfigError(
             f"workload.model.hidden: {parsed.model.hidden} is not a multiple of heads ({parsed.model.heads})"
         )
-    if isinstance(parsed.data, FileData) and not parsed.data.header:
+    if isinstance(parsed.data, FileData) and not parsed.data.header and not parsed.data.train.endswith(".jsonl"):
         for key, column in (("text", parsed.data.text), ("label", parsed.data.label)):
             if isinstance(column, str):
                 raise ConfigError(

@@ -1,8 +1,9 @@
-"""A BERT of given depth and width from random weights, with a tokeniser of the training texts."""
+"""A BERT of given depth and width from random weights, with a tokeniser made of the training texts."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from harness.workloads.params import RandomModel
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _TOKENISER = 1
-"""Version of the recipe below; a change trains anew."""
+"""Version of the recipe below; a change counts anew."""
+
+_LONGEST_PART = 5
+"""Beginnings and endings of words of up to so many characters are pieces."""
 
 
 def config(model: RandomModel, vocabulary: int, max_length: int) -> Any:
@@ -31,7 +35,7 @@ def config(model: RandomModel, vocabulary: int, max_length: int) -> Any:
 
 
 def tokenizer_file(texts: Sequence[str], model: RandomModel, cache: Path) -> Path:
-    """Return the WordPiece tokeniser trained on `texts`, trained once and kept under `cache`.
+    """Return the WordPiece tokeniser of `texts`, made once and kept under `cache`.
 
     Raises: DataError: the cache cannot be written.
     """
@@ -41,27 +45,47 @@ def tokenizer_file(texts: Sequence[str], model: RandomModel, cache: Path) -> Pat
     path = cache / f"wordpiece-{digest.hexdigest()[:16]}.json"
     if path.is_file():
         return path
-    caching.write(path, _train(texts, model.vocabulary).encode())
+    caching.write(path, _build(texts, model.vocabulary).encode())
     return path
 
 
-def _train(texts: Sequence[str], vocabulary: int) -> str:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+def _build(texts: Sequence[str], size: int) -> str:
+    """Return a WordPiece tokeniser as JSON, its vocabulary counted from the texts.
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 (a token of text)
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    The pieces are all single characters, then the words, beginnings and endings that occur more than once,
+    the most frequent first, ties in alphabetical order. `tokenizers` has a trainer, but it breaks ties
+    differently every time it runs.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    normalise, cut = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(word for text in texts for word, _ in cut.pre_tokenize_str(normalise.normalize_str(text)))
+    vocabulary = {piece: number for number, piece in enumerate([*_SPECIAL, *_pieces(words)][:size])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 (a token of text)
+    tokenizer.normalizer = normalise
+    tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=_SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.BertProcessing(
         ("[SEP]", _SPECIAL.index("[SEP]")), ("[CLS]", _SPECIAL.index("[CLS]"))
     )
     return str(tokenizer.to_str())
 
 
+def _pieces(words: Counter[str]) -> list[str]:
+    characters = {character for word in words for character in word}
+    single = sorted(characters) + sorted(f"##{character}" for character in characters)
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        parts = {word, *(word[:end] for end in range(2, _LONGEST_PART + 1))}
+        parts |= {f"##{word[-length:]}" for length in range(2, _LONGEST_PART + 1) if length < len(word)}
+        counts.update(dict.fromkeys(parts, count))
+    common = {piece for piece, count in counts.items() if count > 1}
+    rest = sorted(common - set(single), key=lambda piece: (-counts[piece], piece))
+    return single + rest
+
+
 def tokenizer(path: Path, max_length: int) -> Any:
-    """Return the trained tokeniser as `transformers` uses it."""
+    """Return that tokeniser as `transformers` uses it."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(

@@ -75,7 +75,7 @@ class SentenceClassification:
             self._check_length(self._folder)
 
     def prepare(self, cache: Path) -> None:
-        """Read the data and find the model; train the tokeniser of a random model.
+        """Read the data and find the model; make the tokeniser of a random model.
 
         Raises: DataError, ModelError, MissingExtra.
         """

@@ -13,7 +13,7 @@ _ARRIVAL_SEED = 20261123
 def slices(examples: Examples, size: int) -> tuple[Examples, ...]:
     """Return slices of exactly `size` items whose texts are about equally long.
 
-    Items are sorted by text length and dealt round-robin, then shuffled inside each slice, as
+    Items are sorted by text length and dealt in turn, to and fro, then shuffled inside each slice, as
     arrivals are. For n >= size there are floor(n / size) slices; the remainder is left out, by
     a fixed draw, so that windows stay comparable. For n < size there is one slice of n items.
     """
@@ -24,7 +24,12 @@ def slices(examples: Examples, size: int) -> tuple[Examples, ...]:
     if spare > 0:
         left_out = set(shuffler.sample(range(len(order)), spare))
         order = [item for place, item in enumerate(order) if place not in left_out]
-    dealt = [order[first::count] for first in range(count)]
+    dealt: list[list[int]] = [[] for _ in range(count)]
+    for start in range(0, len(order), count):
+        # Every other round is dealt backwards, or the last slice would get the longest of every round.
+        backwards = (start // count) % 2 == 1
+        for place, row in enumerate(order[start : start + count]):
+            dealt[count - 1 - place if backwards else place].append(row)
     for rows in dealt:
         shuffler.shuffle(rows)
     return tuple(pick(examples, rows) for rows in dealt)

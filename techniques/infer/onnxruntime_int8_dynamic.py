@@ -14,7 +14,8 @@ What it costs
 
 Limits
     CPU only. Without VNNI the gain is small for narrow models. Without `reduce_range` outputs are wrong on
-    CPUs that have AVX2 but no VNNI, so the seventh bit is given up everywhere.
+    CPUs that have AVX2 but no VNNI, so the eighth bit is given up everywhere. One scale a tensor means that an
+    answer depends a little on the other texts of its batch.
 
 Source
     ONNX Runtime, dynamic quantisation; onnxruntime issue 6004 (saturation on AVX2).

@@ -51,3 +51,9 @@ def test_no_run_at_all_says_how_to_make_one(joulebench):
     result = joulebench("report")
     assert result.returncode == 2
     assert "joulebench run configs/quick.yaml" in result.stderr
+
+
+def test_a_suite_of_which_nothing_can_run_ends_in_2_with_the_reasons(joulebench, tiny):
+    result = joulebench("run", str(tiny), "devices=[quantum]")
+    assert result.returncode == 2
+    assert "every case is skipped: there is no device 'quantum'" in result.stderr

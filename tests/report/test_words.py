@@ -1,0 +1,118 @@
+"""What the report says in words, on runs whose truth is known."""
+
+import msgspec
+import pytest
+
+from harness import report
+from harness.records import Doubt, Failed, Provenance
+from harness.report.model import Kind
+
+
+def said(make, run, kind=None):
+    found = report.build(run, make.BASELINES).sentences
+    return [each.text for each in found if kind is None or each.kind is kind]
+
+
+@pytest.fixture
+def run(make, tmp_path):
+    maker = make.Maker(provenance=Provenance.MODELLED, low=0.7, high=1.4)
+    return make.realistic_run(tmp_path, maker)
+
+
+def test_the_first_sentence_is_the_advice_with_its_interval_and_the_accuracy(make, run):
+    first = said(make, run)[0]
+    assert first.startswith("Use length_bucketing: it draws 4")
+    assert "% less energy a task than torch_eager" in first
+    assert "family-wise 95 % interval 0.5" in first
+    assert "accuracy is not shown worse: 0.0 points on 420 test items" in first
+
+
+def test_a_cheaper_technique_with_unsettled_accuracy_is_named_with_the_items_it_needs(make, run):
+    (text,) = [each for each in said(make, run) if each.startswith("onnxruntime_int8_dynamic draws")]
+    assert "its accuracy is not settled: −1.0 points" in text
+    assert "test items would settle it at the rates seen (420 were used)" in text
+
+
+def test_what_saved_nothing_is_said_to_save_nothing(make, run):
+    assert any(each.startswith("torch_compile saved nothing: it draws 1") for each in said(make, run, Kind.COSTS))
+    assert any(each.startswith("onnxruntime_fp32 showed no saving") for each in said(make, run, Kind.UNDECIDED))
+
+
+def test_when_nothing_saves_the_baseline_is_kept(make, tmp_path):
+    records = make.infer_group((make.Truth("torch_eager"), make.Truth("worse", 1.3)))
+    assert said(make, make.fake_run(tmp_path, records))[0].startswith("Keep torch_eager (22.")
+
+
+def test_a_saving_at_the_price_of_accuracy_is_not_advised(make, tmp_path):
+    records = make.infer_group((make.Truth("torch_eager"), make.Truth("lossy", 0.3, accuracy_flips=(0, 60))))
+    first, second, *_ = said(make, make.fake_run(tmp_path, records))
+    assert first.startswith("Keep torch_eager")
+    assert "at the price of accuracy: −14.3 points" in second
+
+
+def test_training_says_who_reaches_the_target_and_who_does_not(make, run):
+    texts = said(make, run, Kind.TRAINING)
+    assert texts[0].startswith(
+        "full_finetune reaches the target of 80.0 % validation accuracy for the fewest joules: 1"
+    )
+    assert "from_scratch: the target of 80.0 % validation accuracy was not reached within 24" in " ".join(texts)
+
+
+def test_without_a_target_trainings_are_not_ranked(make, tmp_path):
+    run = make.fake_run(tmp_path, (make.train_record("full", chunk_j=10.0, curve=(0.1, 0.5, 0.8)),))
+    (text,) = said(make, run, Kind.TRAINING)
+    assert text.startswith("No target quality was set, so trainings are not ranked: full ended at 80.0 % test accuracy")
+
+
+def test_payback_and_parity_are_said(make, run):
+    texts = " ".join(said(make, run))
+    assert "Building onnxruntime_int8_dynamic costs 28.9 J more than building torch_eager, paid back after 2," in texts
+    assert "Inference with length_bucketing overtakes its training by full_finetune" in texts
+    assert "At 1 million requests the cheapest pipeline measured" in texts
+
+
+def test_modelled_joules_are_called_modelled_with_their_factor(make, run):
+    (text,) = said(make, run, Kind.PROVENANCE)
+    assert "modelled, not metered: W per vCPU × CPU-seconds (cpu_watts@1:EPYC 3" in text
+    assert "by a factor of 0.700 to 1.40" in text
+
+
+def test_a_counter_is_called_a_counter(make, tmp_path):
+    run = make.realistic_run(tmp_path, make.Maker(provenance=Provenance.COUNTER))
+    assert said(make, run, Kind.PROVENANCE)[0].startswith("The joules are known by counter from")
+
+
+def test_busy_windows_are_counted(make, tmp_path):
+    run = make.realistic_run(tmp_path, make.Maker(busy=1.0))
+    (line,) = [each for each in report.build(run, make.BASELINES).doubts if each.startswith("HOST_BUSY")]
+    assert "(100%)" in line
+
+
+def test_a_doubt_of_a_case_is_told(make, tmp_path):
+    records = make.infer_group((make.Truth("torch_eager"), make.Truth("b", doubts=(Doubt.OUTPUTS_DIFFER,))))
+    doubts = report.build(make.fake_run(tmp_path, records), make.BASELINES).doubts
+    assert any(each.startswith("OUTPUTS_DIFFER") for each in doubts)
+
+
+def test_failed_skipped_and_waiting_cases_are_told(make, run):
+    waiting = make.FakeRun(
+        run.folder, msgspec.structs.replace(run.info, case_ids=(*run.info.case_ids, "f" * 12)), run.records
+    )
+    doubts = report.build(waiting, make.BASELINES).doubts
+    assert "1 of 11 cases failed" in doubts
+    assert "1 of 11 cases skipped" in doubts
+    assert "1 of 11 cases have no record yet: the run is not finished" in doubts
+
+
+def test_scenarios_are_told_apart(make, tmp_path):
+    truths = (make.Truth("torch_eager"), make.Truth("b_b", 0.5))
+    records = (*make.infer_group(truths), *make.infer_group(truths, scenario="single"))
+    advice = said(make, make.fake_run(tmp_path, records), Kind.RECOMMEND)
+    assert [each.split(":")[0] for each in advice] == ["On cpu/offline", "On cpu/single"]
+
+
+def test_failure_of_the_baseline_is_the_advice(make, tmp_path):
+    base, other = make.infer_group((make.Truth("torch_eager"), make.Truth("b")))
+    base = msgspec.structs.replace(base, outcome=Failed(error="WorkerFailed", message="killed"), windows=())
+    first = said(make, make.fake_run(tmp_path, (base, other)))[0]
+    assert first == "No technique can be recommended: the baseline failed: WorkerFailed: killed."
