@@ -8,10 +8,11 @@ a modelled meter cancels in N* and in every break-even; it does not cancel in th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from harness import catalogue, stats
-from harness.errors import InvalidMeasurement, NotMeasured
+from harness import catalogue, stats, store
+from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured, ResultsError
 from harness.records import Frozen, Ok, Phase, Quality, Record, RunInfo
 
 REQUESTS = tuple(10**power for power in range(3, 10))
@@ -19,7 +20,11 @@ REQUESTS = tuple(10**power for power in range(3, 10))
 
 
 class Results(Protocol):
-    """A run's description and its records."""
+    """A run's folder, its description and its records."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder; `outputs_file` of a record is relative to it."""
 
     @property
     def info(self) -> RunInfo:
@@ -161,7 +166,7 @@ def lifecycle(run: Results, baselines: Mapping[Phase, str] | None = None) -> Lif
         except (NotMeasured, InvalidMeasurement) as error:
             gaps.append(f"{record.case.name}: {error}")
     paid = [_against_baseline(each, pipelines, records, run.info.confidence) for each in pipelines]
-    judged = _judge_quality(paid, records, run.info)
+    judged = _judge_quality(paid, records, run)
     joined = tuple(sorted(judged, key=lambda each: each.per_task.estimate))
     return Lifecycle(
         pipelines=joined,
@@ -255,7 +260,7 @@ def _against_baseline(
     return replace(pipeline, against_baseline=stats.break_even(extra_j, *saving))
 
 
-def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record], info: RunInfo) -> list[Pipeline]:
+def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record], run: Results) -> list[Pipeline]:
     """Compare each pipeline's answers with those of the most accurate one, item by item."""
     from msgspec.structs import replace
 
@@ -263,13 +268,22 @@ def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record],
     if not known:
         return list(pipelines)
     best = max(known, key=lambda each: each.quality.value if each.quality else 0.0)
-    confidence = stats.familywise(info.confidence, len(known) - 1)
+    confidence = stats.familywise(run.info.confidence, len(known) - 1)
 
     def not_worse(each: Pipeline) -> bool:
         mine, theirs = records[each.infer_case_id], records[best.infer_case_id]
-        return stats.accuracy_difference(mine, theirs, confidence).low >= -info.quality_margin
+        difference = _output_difference(run.folder, mine, theirs)
+        judged = stats.accuracy_difference(mine, theirs, confidence, output_difference=difference)
+        return judged.low >= -run.info.quality_margin
 
     return [replace(each, not_worse=each is best or not_worse(each)) if each in known else each for each in pipelines]
+
+
+def _output_difference(folder: Path, mine: Record, theirs: Record) -> float | None:
+    try:
+        return store.largest_output_difference(folder, mine, theirs)
+    except (NotMeasured, IncomparableRecords, ResultsError):
+        return None
 
 
 def _group(infer: Record) -> str:

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.errors import ResultsError
+from harness.errors import IncomparableRecords, NotMeasured, ResultsError
 from harness.messages import Items
 from harness.records import Failed, Frozen, Record, RunInfo, Window
 
@@ -119,6 +119,46 @@ def read_info(folder: Path) -> RunInfo:
         raise ResultsError(f"{folder} is not a run: it has no run.json; `joulebench run` makes one") from None
     except (OSError, msgspec.DecodeError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
+
+
+class Answers(Frozen, frozen=True, kw_only=True):
+    """What an infer case answered (`outputs/<case_id>.json`): one row of outputs an item."""
+
+    item_ids: tuple[int, ...]
+    outputs: tuple[tuple[float, ...], ...]
+
+
+def write_answers(folder: Path, case_id: str, answers: Answers) -> str:
+    """Write the answers of a case; return the file's name, relative to the run's folder."""
+    name = f"outputs/{case_id}.json"
+    write_atomically(folder / name, msgspec.json.encode(answers))
+    return name
+
+
+def largest_output_difference(folder: Path, record: Record, base: Record) -> float:
+    """Return the largest absolute difference of any output value over the items that both answered.
+
+    Raises: NotMeasured: a case left no answers. IncomparableRecords: no item in common, or outputs of unlike shape.
+    ResultsError: an outputs file cannot be read.
+    """
+    mine, theirs = _answers(folder, record), _answers(folder, base)
+    common = mine.keys() & theirs.keys()
+    if not common:
+        raise IncomparableRecords(f"{record.case.name} and {base.case.name} answered no item in common")
+    if any(len(mine[item]) != len(theirs[item]) for item in common):
+        raise IncomparableRecords(f"{record.case.name} and {base.case.name} give outputs of unlike shape")
+    return max(abs(a - b) for item in common for a, b in zip(mine[item], theirs[item], strict=True))
+
+
+def _answers(folder: Path, record: Record) -> dict[int, tuple[float, ...]]:
+    if record.outputs_file is None:
+        raise NotMeasured(f"{record.case.name} left no outputs")
+    path = folder / record.outputs_file
+    try:
+        loaded = msgspec.json.decode(path.read_bytes(), type=Answers)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ResultsError(f"{path}: outputs of {record.case.name} cannot be read: {error}") from error
+    return dict(zip(loaded.item_ids, loaded.outputs, strict=True))
 
 
 def runs(root: Path) -> tuple[Path, ...]:

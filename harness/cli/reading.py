@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from pathlib import Path
 
 import click
@@ -25,7 +25,7 @@ def report(folder: Path | None, results: Path, form: str, output: Path | None, *
     if text is None:
         from rich.console import Console
 
-        with output.open("w", encoding="utf-8") if output else sys.stdout as file:
+        with output.open("w", encoding="utf-8") if output else contextlib.nullcontext() as file:
             reporting.render_terminal(content, Console(file=file))
         return 0
     if output is None:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from harness import catalogue, stats
+from harness import catalogue, stats, store
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured, ResultsError
 from harness.records import Failed, Frozen, Ok, Phase, Record, RunInfo
 
@@ -140,6 +140,9 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
     ratio = _try(gaps, "energy ratio", lambda: _ratio(record, base, "energy", confidence))
     build = _try(gaps, "build energy", lambda: stats.build_total(record))
     base_build = _try(gaps, "build energy of the baseline", lambda: stats.build_total(base))
+    output_difference = _try(
+        gaps, "output difference", lambda: store.largest_output_difference(run.folder, record, base)
+    )
     verdict, why = _judge(ratio, gaps, base.case.technique)
     return TechniqueComparison(
         case_id=record.case_id,
@@ -149,8 +152,12 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
         reason=why,
         ratio=ratio,
         time_ratio=_try(gaps, "time ratio", lambda: _ratio(record, base, "duration", confidence)),
-        quality=_try(gaps, "quality difference", lambda: stats.accuracy_difference(record, base, confidence)),
-        largest_output_difference=_try(gaps, "output difference", lambda: _output_difference(run.folder, record, base)),
+        quality=_try(
+            gaps,
+            "quality difference",
+            lambda: stats.accuracy_difference(record, base, confidence, output_difference=output_difference),
+        ),
+        largest_output_difference=output_difference,
         peak_memory_bytes=_try(gaps, "peak memory", lambda: stats.peak_memory_bytes(record)),
         baseline_peak_memory_bytes=_try(gaps, "peak memory of the baseline", lambda: stats.peak_memory_bytes(base)),
         build=build,
@@ -208,30 +215,3 @@ def _break_even(
         per_task_j * (1 - ratio.high),
         per_task_j * (1 - ratio.low),
     )
-
-
-def _output_difference(folder: Path, record: Record, base: Record) -> float:
-    """Return the largest absolute difference of outputs over items both answered."""
-    mine, theirs = _outputs(folder, record), _outputs(folder, base)
-    common = mine.keys() & theirs.keys()
-    if not common:
-        raise IncomparableRecords(f"{record.case.name} and {base.case.name} answered no item in common")
-    if any(len(mine[item]) != len(theirs[item]) for item in common):
-        raise IncomparableRecords(f"{record.case.name} and {base.case.name} give outputs of unlike shape")
-    return max(abs(a - b) for item in common for a, b in zip(mine[item], theirs[item], strict=True))
-
-
-class _Outputs(Frozen, frozen=True, kw_only=True):
-    item_ids: tuple[int, ...]
-    outputs: tuple[tuple[float, ...], ...]
-
-
-def _outputs(folder: Path, record: Record) -> dict[int, tuple[float, ...]]:
-    if record.outputs_file is None:
-        raise NotMeasured(f"{record.case.name} left no outputs")
-    path = folder / record.outputs_file
-    try:
-        loaded = msgspec.json.decode(path.read_bytes(), type=_Outputs)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ResultsError(f"{path}: outputs of {record.case.name} cannot be read: {error}") from error
-    return dict(zip(loaded.item_ids, loaded.outputs, strict=True))

@@ -86,7 +86,9 @@ def interval_of(interval: Interval) -> str:
 
 
 def difference_of(difference: Difference) -> str:
-    """Return the bounds of a paired difference of accuracies."""
+    """Return the bounds of a paired difference of accuracies, or that there is nothing to bound."""
+    if difference.same_outputs:
+        return "same outputs"
     return f"{signed(difference.low * 100)} to {signed(difference.high * 100)}"
 
 

@@ -8,7 +8,7 @@ from harness.compare import TechniqueComparison, Verdict
 from harness.report import formats as f
 from harness.report.gather import Entry, Group
 from harness.report.model import Kind, Sentence
-from harness.stats import Interval, Payback, items_to_resolve
+from harness.stats import Difference, Interval, Payback, items_to_resolve
 
 
 def quality_state(comparison: TechniqueComparison, margin: float) -> str:
@@ -68,11 +68,27 @@ def _recommendation(
     text = (
         f"{where}use {c.technique}: it draws {f.change(ratio.estimate)} energy a task than {base}, about "
         f"{f.si(mine, 'J')} instead of {f.si(base_energy.estimate, 'J')} "
-        f"(ratio {f.ratio(ratio.estimate)}, {_confidence(group)} interval {f.interval_of(ratio)}), and its accuracy is "
-        f"not shown worse: {f.points(quality.value)} on {quality.n:,} test items "
-        f"(interval {f.difference_of(quality)}; a loss up to {margin * 100:.1f} points is accepted)."
+        f"(ratio {f.ratio(ratio.estimate)}, {_confidence(group)} interval {f.interval_of(ratio)}), "
+        f"{_accuracy(c, quality, margin)}."
     )
     return Sentence(kind=Kind.RECOMMEND, text=_capital(text))
+
+
+def _accuracy(c: TechniqueComparison, quality: Difference, margin: float) -> str:
+    """Say why the accuracy does not stand in the way."""
+    if quality.same_outputs:
+        return f"and {_same(c, quality)}"
+    return (
+        f"and its accuracy is not shown worse: {f.points(quality.value)} on {quality.n:,} test items "
+        f"(interval {f.difference_of(quality)}; a loss up to {margin * 100:.1f} points is accepted)"
+    )
+
+
+def _same(c: TechniqueComparison, quality: Difference) -> str:
+    return (
+        f"its outputs are the same as {c.baseline}'s (largest difference {c.largest_output_difference:.1g} "
+        f"on {quality.n:,} test items)"
+    )
 
 
 def _cheaper_but_unsettled(
@@ -87,6 +103,8 @@ def _cheaper_but_unsettled(
         state, quality = quality_state(c, margin), c.quality
         if quality is None:
             text = f"{saved}, but its accuracy was not measured."
+        elif quality.same_outputs:
+            text = f"{saved}, and {_same(c, quality)}."
         elif state == "unresolved":
             shown = f"{f.points(quality.value)} (interval {f.difference_of(quality)})"
             text = f"{saved}, but its accuracy is not settled: {shown}. {_how_many(c, margin)}"

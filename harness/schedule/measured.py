@@ -6,8 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from harness import stats, store
 from harness.config import Measure
 from harness.errors import NotMeasured, WorkerFailed
@@ -86,10 +84,9 @@ class MeasuredCase:
     def _write_outputs(self, context: Context, item_ids: tuple[int, ...]) -> str | None:
         if not item_ids:
             return None
-        name = f"outputs/{self.case.case_id}.json"
-        content = {"item_ids": item_ids, "outputs": [self._items[item_id][1] for item_id in item_ids]}
-        store.write_atomically(context.folder / name, msgspec.json.encode(content))
-        return name
+        rows = tuple(self._items[item_id][1] for item_id in item_ids)
+        answers = store.Answers(item_ids=item_ids, outputs=rows)
+        return store.write_answers(context.folder, self.case.case_id, answers)
 
     def _doubts(self) -> tuple[Doubt, ...]:
         doubts = set().union(*(window.measured.doubts for window in self.windows))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
+
 from harness.errors import IncomparableRecords, NotMeasured
 from harness.records import Frozen, Quality, Record
 
@@ -22,7 +24,8 @@ class Proportion(Frozen, frozen=True, kw_only=True):
 class Difference(Frozen, frozen=True, kw_only=True):
     """Mean score of A minus that of B over the same `n` items, with its interval.
 
-    `gained` and `lost` count items that only A, or only B, got right.
+    `gained` and `lost` count items that only A, or only B, got right. With `same_outputs` the two give
+    the same outputs up to rounding: nothing is sampled and the interval has no width.
     """
 
     value: float
@@ -32,6 +35,7 @@ class Difference(Frozen, frozen=True, kw_only=True):
     gained: int
     lost: int
     confidence: float
+    same_outputs: bool = False
 
 
 def wilson(successes: int, n: int, confidence: float) -> Proportion:
@@ -58,8 +62,17 @@ def accuracy(scores: Sequence[float], confidence: float) -> Quality:
     )
 
 
-def accuracy_difference(record: Record, baseline: Record, confidence: float) -> Difference:
+SAME_OUTPUTS_WITHIN = 1e-4
+"""Largest absolute difference of logits up to which two techniques give the same outputs: float32 rounding."""
+
+
+def accuracy_difference(
+    record: Record, baseline: Record, confidence: float, *, output_difference: float | None = None
+) -> Difference:
     """Return the paired difference over the items both scored.
+
+    `output_difference` is the largest difference of their outputs, where it is known. Within
+    `SAME_OUTPUTS_WITHIN`, and with no item scored differently, the techniques compute the same function.
 
     Raises: IncomparableRecords: no item in common. NotMeasured: scores missing, or not 0 or 1.
     """
@@ -73,7 +86,11 @@ def accuracy_difference(record: Record, baseline: Record, confidence: float) -> 
         if not record.item_scores or not baseline.item_scores:
             raise NotMeasured(f"{record.case.name} or {baseline.case.name} has no item scores")
         raise IncomparableRecords(f"{record.case.name} and {baseline.case.name} have no test item in common")
-    return bonett_price(pairs, confidence)
+    sampled = bonett_price(pairs, confidence)
+    same = output_difference is not None and output_difference <= SAME_OUTPUTS_WITHIN
+    if same and sampled.gained == sampled.lost == 0:
+        return msgspec.structs.replace(sampled, low=0.0, high=0.0, same_outputs=True)
+    return sampled
 
 
 def bonett_price(pairs: Sequence[tuple[bool, bool]], confidence: float) -> Difference:

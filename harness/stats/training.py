@@ -77,18 +77,21 @@ def _by_fork(record: Record) -> list[list[Window]]:
 def _chunk_variance(windows: Sequence[Window], name: str) -> tuple[float, int] | None:
     """Return the variance of the run's total and its degrees of freedom; None if no work repeats.
 
-    Only chunks of the most frequent size repeat. The set-up window and odd chunks add joules without spread.
+    Chunks of the most frequent size repeat, but for the first, which also holds what is done once
+    (encoding a data set, filling caches). All other work counts as so many chunks as it has their joules:
+    the variance of the total is s² × total / mean, as in batch means over total / mean chunks.
     """
-    sizes = [window.tasks for window in windows[1:] if window.tasks > 0]
+    later = [window for window in windows[2:] if window.tasks > 0]
+    sizes = [window.tasks for window in later]
     if not sizes:
         return None
     usual = max(sorted(set(sizes)), key=sizes.count)
-    chunks = [total(window, name).energy_j for window in windows[1:] if window.tasks == usual]
-    k = len(chunks)
-    if k < 2:
+    chunks = [total(window, name).energy_j for window in later if window.tasks == usual]
+    k, mean = len(chunks), math.fsum(chunks) / len(chunks)
+    if k < 2 or mean <= 0:
         return None
-    mean = math.fsum(chunks) / k
-    return k * math.fsum((chunk - mean) ** 2 for chunk in chunks) / (k - 1), k - 1
+    variance = math.fsum((chunk - mean) ** 2 for chunk in chunks) / (k - 1)
+    return variance * math.fsum(total(window, name).energy_j for window in windows) / mean, k - 1
 
 
 def _t_half_width(values: Sequence[float], confidence: float) -> float:
