@@ -33,11 +33,15 @@ class Group(Frozen, frozen=True, kw_only=True):
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
-    """Cases in the order they run: train first, for a trained model feeds the next phase."""
+    """Cases in the order they run: train first, for a trained model feeds the next phase.
+
+    `note` says what of the suite was replaced because this machine lacks it.
+    """
 
     train: tuple[Case, ...]
     groups: tuple[Group, ...]
     skips: tuple[Skip, ...]
+    note: str | None = None
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -57,7 +61,7 @@ def expand(suite: Suite, folder: Path, select: str = "") -> Plan:
 
     Raises: ConfigError: an unknown technique, workload or parameter. DataError, ModelError: the data cannot be used.
     """
-    spec = suite.workload_spec
+    spec, note = workloads.settle(suite.workload_spec)
     located = locate(spec, folder)
     workload = workloads.load(located, suite.seed)
     workload.check()
@@ -65,7 +69,7 @@ def expand(suite: Suite, folder: Path, select: str = "") -> Plan:
     train = [case for plan in plans for case in plan.train]
     groups = [group for plan in plans for group in plan.groups]
     skips = [skip for plan in plans for skip in plan.skips]
-    return _select(Plan(train=tuple(train), groups=tuple(groups), skips=tuple(skips)), select)
+    return _select(Plan(train=tuple(train), groups=tuple(groups), skips=tuple(skips), note=note), select)
 
 
 def estimate_s(plan: Plan, suite: Suite, history: Iterable[Record]) -> tuple[float, tuple[str, ...]]:
@@ -186,7 +190,7 @@ def _select(plan: Plan, expression: str) -> Plan:
     if not train and not groups and not skips:
         names = ", ".join(case.name for case in plan.cases)
         raise UsageError(f"-k {expression!r} matches no case; the suite has {names}")
-    return Plan(train=train, groups=tuple(groups), skips=skips)
+    return msgspec.structs.replace(plan, train=train, groups=tuple(groups), skips=skips)
 
 
 def matcher(expression: str) -> Callable[[str], bool]:

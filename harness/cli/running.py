@@ -33,6 +33,8 @@ def run(
     if not plan.cases:
         reasons = "; ".join(sorted({skip.reason for skip in plan.skips}))
         raise UsageError(f"nothing of {path} can run here, every case is skipped: {reasons}")
+    if plan.note:
+        click.echo(f"note: {plan.note}", err=True)
     info = _run_info(suite, plan)
     with exclusive():
         earlier = None if fresh else store.unfinished(results, info)
@@ -60,6 +62,7 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
                 "suite": suite.suite,
                 "run": [_case_row(case) for case in plan.cases],
                 "skip": [{**_case_row(skip.case), "reason": skip.reason} for skip in plan.skips],
+                "note": plan.note,
                 "estimate_s": seconds,
                 "estimate_leaves_out": unknown,
                 "budget_s": suite.budget_s,
@@ -71,6 +74,8 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
         click.echo(f"run   {case.case_id}  {case.name}{after}")
     for skip in plan.skips:
         click.echo(f"skip  {skip.case.case_id}  {skip.case.name}: {skip.reason}")
+    if plan.note:
+        click.echo(f"note  {plan.note}")
     left_out = f", and the training time of {', '.join(unknown)}, never run on this host" if unknown else ""
     click.echo(f"about {seconds:.0f} s{left_out}; at most {suite.budget_s:.0f} s (budget)")
     return 0

@@ -6,12 +6,14 @@ import difflib
 import importlib
 from typing import cast
 
+import msgspec
+
 from harness.contract import Workload
 from harness.errors import ConfigError
 from harness.records import WorkloadSpec
 from harness.workloads.slicing import slices
 
-__all__ = ["describe", "load", "names", "slices"]
+__all__ = ["describe", "load", "names", "settle", "slices"]
 
 _NAMES = ("sentence_classification",)
 
@@ -37,6 +39,16 @@ def load(spec: WorkloadSpec, seed: int) -> Workload:
     """
     module = importlib.import_module(f"{__name__}.{_known(spec.name)}")
     return cast("Workload", module.load(spec.params, seed))
+
+
+def settle(spec: WorkloadSpec) -> tuple[WorkloadSpec, str | None]:
+    """Return the workload as it can run on this machine, and what was replaced (None: nothing).
+
+    Raises: ConfigError: the name or a parameter is not valid.
+    """
+    module = importlib.import_module(f"{__name__}.{_known(spec.name)}")
+    params, note = module.settle(spec.params)
+    return msgspec.structs.replace(spec, params=params), note
 
 
 def _known(name: str) -> str:

