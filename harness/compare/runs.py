@@ -22,7 +22,7 @@ from harness.compare.techniques import GroupComparison, Results, compare_techniq
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.records import Doubt, Frozen, Ok, Phase, Record
 
-NOT_INTERLEAVED = "not interleaved: drift of the machine is not separated; use the gate"
+NOT_INTERLEAVED = "not interleaved: drift of the machine is not separated"
 
 
 class RunVerdict(StrEnum):
