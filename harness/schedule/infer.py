@@ -28,7 +28,8 @@ def run_group(group: Group, context: Context) -> None:
     """Measure the cases of a group that have no record yet; their records are on disk when this returns.
 
     A group is measured together or not at all: if one of its cases is not settled, all are run,
-    and complete blocks from before an interruption count.
+    and complete blocks from before an interruption count. Another fork round is begun only if one
+    as long as the longest so far ends within the budget.
     """
     if all(case.case_id in context.kept for case in group.cases):
         return
@@ -36,13 +37,17 @@ def run_group(group: Group, context: Context) -> None:
     states = {case.case_id: MeasuredCase(case, utc_now()) for case in group.cases}
     rounds = _restore(states, context)
     measure = context.suite.measure
+    longest_s = 0.0
     while rounds < measure.max_forks and any(not state.failed for state in states.values()):
-        late = time.monotonic() >= context.deadline_s
-        if (rounds > 0 and late) or (rounds >= measure.forks and tight(group, states, measure)):
+        began_s = time.monotonic()
+        if rounds > 0 and began_s + longest_s > context.deadline_s:
+            break
+        if rounds >= measure.forks and tight(group, states, measure):
             break
         fork = 1 + max((window.fork for state in states.values() for window in state.windows), default=-1)
-        _Round(group, states, context, fork).run(last=rounds + 1 >= measure.forks)
+        _Round(group, states, context, fork).run()
         rounds += 1
+        longest_s = max(longest_s, time.monotonic() - began_s)
     wall_s = (time.monotonic() - started_s) / len(states)
     for state in states.values():
         context.keep(state.record(context, group, wall_s=wall_s, parent_cpu_s=time.process_time() - cpu_s))
@@ -72,7 +77,7 @@ class _Round:
         self._repeats: dict[str, int] = {}
         self._timeout_s = context.suite.measure.timeout_s
 
-    def run(self, *, last: bool) -> None:
+    def run(self) -> None:
         """Start, build, warm up, measure blocks, end; failures are noted in the states."""
         try:
             self._start()
@@ -81,7 +86,7 @@ class _Round:
             for case in self._live():
                 self._attempt(case, self._warm)
             self._idle()
-            self._blocks(last=last)
+            self._blocks()
             self._idle()
         except BaseException:
             for session in self._sessions.values():
@@ -152,11 +157,11 @@ class _Round:
         meters = self._ready[case.case_id].meters
         return [meter.window_for_1_percent_s for meter in meters if meter.window_for_1_percent_s] or [0.0]
 
-    def _blocks(self, *, last: bool) -> None:
+    def _blocks(self) -> None:
         measure = self._context.suite.measure
         slices = min((ready.slices for ready in self._ready.values()), default=1)
         for block in range(measure.blocks):
-            if block >= 2 and last and time.monotonic() >= self._context.deadline_s:
+            if block >= 2 and time.monotonic() >= self._context.deadline_s:
                 return
             batch = (self._fork * measure.blocks + block) % slices
             text = f"fork {self._fork}, block {block + 1}/{measure.blocks}"
