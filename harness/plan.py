@@ -11,7 +11,7 @@ import msgspec
 
 from harness import catalogue, device, workloads
 from harness.config import InferEntry, Suite, TrainEntry, locate
-from harness.errors import ConfigError, UsageError
+from harness.errors import UsageError
 from harness.records import Case, Frozen, Phase, Record, WorkloadSpec
 
 STARTUP_S = 12.0
@@ -83,11 +83,12 @@ def estimate_s(plan: Plan, suite: Suite, history: Iterable[Record]) -> tuple[flo
     total_s = sum(took.get(case.case_id) or 0.0 for case in plan.train)
     for group in plan.groups:
         known = [took[case.case_id] for case in group.cases if case.case_id in took]
-        total_s += sum(known) if len(known) == len(group.cases) else _group_estimate_s(group, suite)
+        total_s += sum(known) if len(known) == len(group.cases) else group_estimate_s(group, suite)
     return min(total_s, suite.budget_s), unknown
 
 
-def _group_estimate_s(group: Group, suite: Suite) -> float:
+def group_estimate_s(group: Group, suite: Suite) -> float:
+    """Return the wall time that a group takes by the design of its measurement, in seconds."""
     measure = suite.measure
     windows = 2 * measure.blocks * len(group.cases)
     return measure.forks * (STARTUP_S * len(group.cases) + windows * 2 * measure.min_window_s + 2 * measure.idle_s)
@@ -196,7 +197,7 @@ def _select(plan: Plan, expression: str) -> Plan:
 def matcher(expression: str) -> Callable[[str], bool]:
     """Return the test of a pytest-like `-k` expression: substrings with `and`, `or`, `not` and parentheses.
 
-    Raises: ConfigError: the expression cannot be read.
+    Raises: UsageError: the expression cannot be read.
     """
     tokens = re.findall(r"\(|\)|[^\s()]+", expression)
     terms = [token for token in tokens if token not in ("and", "or", "not", "(", ")")]
@@ -216,7 +217,7 @@ def _boolean(python: str, expression: str) -> bool:
     try:
         return _value(ast.parse(python, mode="eval").body)
     except (SyntaxError, TypeError) as error:
-        raise ConfigError(
+        raise UsageError(
             f"-k {expression!r} cannot be read; write for example -k 'onnxruntime and not int8'"
         ) from error
 

@@ -65,7 +65,7 @@ class Worker:
         self._params = catalogue.parse_params(self._technique, case.params)
         for name in self._technique.INFO.imports:
             importlib.import_module(name)
-        self._meters = meters.open_meters(start.meters)
+        self._meters = meters.open_meters(start.meters, case.device)
         self._stack = contextlib.ExitStack()
         self._task: Task | None = None
         self._training: Iterator[Any] | None = None

@@ -13,7 +13,7 @@ from harness import __version__, config, host, report, schedule, store
 from harness import plan as planning
 from harness.cli.output import cache_folder, print_json, progress_bar
 from harness.engines.local import LocalEngine, exclusive
-from harness.errors import InvalidMeasurement, UsageError
+from harness.errors import ConfigError, InvalidMeasurement, UsageError
 from harness.records import Failed, RunInfo
 
 
@@ -29,7 +29,7 @@ def run(
 ) -> int:
     """Run a suite; return 0, or 13 when a case failed."""
     suite = _suite(path, overrides, budget)
-    plan = planning.expand(suite, path.parent, select)
+    plan = _expand(suite, path, select)
     if not plan.cases:
         reasons = "; ".join(sorted({skip.reason for skip in plan.skips}))
         raise UsageError(f"nothing of {path} can run here, every case is skipped: {reasons}")
@@ -53,7 +53,7 @@ def run(
 def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, as_json: bool) -> int:
     """Print what would run; return 0."""
     suite = _suite(path, overrides, None)
-    plan = planning.expand(suite, path.parent, select)
+    plan = _expand(suite, path, select)
     history = [record for folder in store.runs(results) for record in store.load_run(folder).records]
     seconds, unknown = planning.estimate_s(plan, suite, history)
     if as_json:
@@ -83,6 +83,13 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
 
 def _suite(path: Path, overrides: tuple[str, ...], budget: str | None) -> config.Suite:
     return config.load_suite(path, (*overrides, *((f"budget={budget}",) if budget else ())))
+
+
+def _expand(suite: config.Suite, path: Path, select: str) -> planning.Plan:
+    try:
+        return planning.expand(suite, path.parent, select)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _case_row(case: Any) -> dict[str, Any]:

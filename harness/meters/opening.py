@@ -19,16 +19,17 @@ NAMES = ("auto", "rapl", "nvml", "modelled", "fake")
 """What `meters:` in a suite may say; `fake` may carry watts, as in `fake:2.5`."""
 
 
-def open_meters(names: Sequence[str] = ("auto",)) -> MeterWindow:
+def open_meters(names: Sequence[str] = ("auto",), device: str | None = None) -> MeterWindow:
     """Open the meters named and put them behind one begin/end pair.
 
     `auto` opens everything the host offers and bills each joule once: the package counter (and DRAM)
-    where it works, the modelled process share otherwise; GPUs beside either.
+    where it works, the modelled process share otherwise; GPUs beside either. A case whose `device` is
+    the CPU is not billed for GPUs that idle beside it, unless `nvml` is named.
 
     Raises: UsageError: a name is unknown, a meter named explicitly cannot be used here, or fake joules
         would be mixed with real ones.
     """
-    meters, missing = _open(names)
+    meters, missing = _open(names, device)
     return MeterWindow(meters, missing, infos=[costed(meter) for meter in meters])
 
 
@@ -44,7 +45,7 @@ def survey(names: Sequence[str] = ("auto",)) -> Survey:
         window.close()
 
 
-def _open(names: Sequence[str]) -> tuple[list[BilledMeter], list[Missing]]:
+def _open(names: Sequence[str], device: str | None) -> tuple[list[BilledMeter], list[Missing]]:
     wanted = _checked(names)
     if wanted == {"fake"}:
         return [_fake(name) for name in names], []
@@ -59,7 +60,7 @@ def _open(names: Sequence[str]) -> tuple[list[BilledMeter], list[Missing]]:
         _take(rapl, gaps, meters, required="rapl" in wanted)
     if auto or "modelled" in wanted:
         meters.append(ModelledMeter(read_cpu().microarchitecture, billed=not package_counted))
-    if auto or "nvml" in wanted:
+    if "nvml" in wanted or (auto and device != "cpu"):
         nvml, gaps = open_nvml()
         missing += gaps
         _take(nvml, gaps, meters, required="nvml" in wanted)

@@ -113,14 +113,17 @@ def payback(paid: BreakEven | None) -> str:
         return "never"
     if paid.payback is Payback.NOT_SHOWN or paid.tasks is None:
         return "not shown"
-    return "at once" if paid.payback is Payback.AT_ONCE else f"{count(math.ceil(paid.tasks))} tasks"
+    if paid.payback is Payback.AT_ONCE:
+        return "at once"
+    tasks = math.ceil(paid.tasks)
+    return "1 task" if tasks == 1 else f"{count(tasks)} tasks"
 
 
 def payback_range(paid: BreakEven | None) -> str:
     """Return the interval of the number of tasks, where there is one."""
     if paid is None or paid.payback is not Payback.AFTER or paid.low is None or paid.high is None:
         return ""
-    return f"{count(paid.low)} to {count(paid.high)}"
+    return f"{count(math.ceil(paid.low))} to {count(math.ceil(paid.high))}"
 
 
 def listed(names: Sequence[str]) -> str:

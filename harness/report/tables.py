@@ -91,6 +91,8 @@ def _energy_cells(entry: Entry) -> tuple[Cell, Cell]:
 
 
 def _time_table(group: Group, where: str) -> Table:
+    rests = any(window.kind is WindowKind.IDLE for entry in group.entries for window in entry.record.windows)
+    net = (Column(name="energy a task, net of idle"),) if rests else ()
     return Table(
         key=f"inference-time-{group.result.name}",
         title=f"Inference{where}: time, memory, building",
@@ -104,8 +106,9 @@ def _time_table(group: Group, where: str) -> Table:
             Column(name="largest output difference", extra=True),
             Column(name="blocks × forks"),
             Column(name="doubts", numeric=False, extra=True),
+            *net,
         ),
-        rows=tuple(_time_row(entry) for entry in group.entries),
+        rows=tuple(_time_row(entry) + (_net(entry),) * len(net) for entry in group.entries),
         notes=(
             (
                 "Building is everything spent before the first task (loading, exporting, quantising), mean over forks; "
@@ -114,6 +117,10 @@ def _time_table(group: Group, where: str) -> Table:
             "Peak memory is that of the whole process.",
         ),
     )
+
+
+def _net(entry: Entry) -> Cell:
+    return Cell(text=_or_nothing(lambda: f.si(stats.net_energy_per_task_j(entry.record), "J")))
 
 
 def _time_row(entry: Entry) -> tuple[Cell, ...]:
@@ -177,6 +184,7 @@ def training_table(run: Gathered) -> Table | None:
                 "An interval “within one run” says how well this run's energy is known, not what another seed would "
                 "draw; give three seeds for an interval between runs."
             ),
+            "What it took to pretrain a pretrained model is on nobody's bill here; nothing of it was measured.",
         ),
     )
 

@@ -15,7 +15,7 @@ import msgspec
 from harness import store
 from harness.config import Suite
 from harness.contract import Engine
-from harness.plan import Plan
+from harness.plan import Plan, group_estimate_s
 from harness.records import Failed, Record, RunInfo, Skipped, WindowKind
 from harness.schedule.context import Context, Progress, utc_now
 from harness.schedule.infer import run_group
@@ -53,6 +53,7 @@ def execute(
         started_s=started_s,
         kept=store.settled(run.records),
         logged=store.read_windows(run.folder),
+        groups_left_s=sum(group_estimate_s(group, suite) for group in plan.groups),
     )
     for skip in plan.skips:
         if skip.case.case_id not in context.kept:

@@ -33,7 +33,11 @@ def utc_now() -> str:
 
 @dataclass
 class Context:
-    """The surroundings of a run. `kept` holds settled records by case; `logged` windows of unfinished cases."""
+    """The surroundings of a run.
+
+    `kept` holds settled records by case, `logged` the windows of unfinished cases, `groups_left_s` what the
+    infer groups will take.
+    """
 
     suite: Suite
     suite_folder: Path
@@ -45,6 +49,7 @@ class Context:
     started_s: float
     kept: dict[str, Record]
     logged: tuple[store.Logged, ...]
+    groups_left_s: float = 0.0
     _train_walls_s: list[float] = field(default_factory=list)
 
     @property
@@ -109,11 +114,11 @@ class Context:
         done = sum(case_id in self.kept for case_id in self.info.case_ids)
         self.on_progress(Progress(text=text, done=done, total=len(self.info.case_ids), left_s=left_s))
 
-    def train_left_s(self, to_come: int) -> float | None:
-        """Return the expected wall time of train cases still to come; None before one has ended."""
+    def train_left_s(self, to_come: float) -> float | None:
+        """Return the expected wall time of train cases to come and of all groups; None before one case has ended."""
         if not self._train_walls_s:
             return None
-        return to_come * sum(self._train_walls_s) / len(self._train_walls_s)
+        return to_come * sum(self._train_walls_s) / len(self._train_walls_s) + self.groups_left_s
 
 
 def idle_window(session: Session, ready: Ready, context: Context) -> tuple[Window, ...]:

@@ -126,7 +126,7 @@ class _Training:
         self._curve.append(point)
         self._context.say(
             f"{self._case.name}: {last.examples} examples, validation {point.quality.value:.1%}",
-            self._context.train_left_s(self._to_come),
+            self._context.train_left_s(self._to_come + 0.5),
         )
         suite = self._context.suite
         target = suite.target_quality

@@ -130,6 +130,28 @@ def energy_per_task_j(record: Record) -> float:
     return energy_per_task(record).energy_j
 
 
+def net_energy_per_task_j(record: Record) -> float:
+    """Return joules a task over all RUN windows, less what the idle host drew for as long.
+
+    Idle power is measured in the IDLE windows that bracket each fork's blocks, never derived from
+    utilisation. Where joules are modelled there are none: a process at rest is billed nothing anyway.
+
+    Raises: NotMeasured: a fork has no idle window.
+    """
+    idle: dict[int, list[Window]] = {}
+    for window in windows_of(record, WindowKind.IDLE):
+        idle.setdefault(window.fork, []).append(window)
+    net_j = 0.0
+    for window in windows_of(record, WindowKind.RUN):
+        if window.fork not in idle:
+            raise NotMeasured(f"{record.case.name}: fork {window.fork} has no idle window")
+        rests = idle[window.fork]
+        rest_j = math.fsum(total(rest, record.case.name).energy_j for rest in rests)
+        idle_w = rest_j / math.fsum(rest.measured.duration_s for rest in rests)
+        net_j += total(window, record.case.name).energy_j - idle_w * window.measured.duration_s
+    return net_j / _tasks(record)
+
+
 def duration_per_task_s(record: Record) -> float:
     """Return wall seconds a task over all RUN windows."""
     windows = windows_of(record, WindowKind.RUN)

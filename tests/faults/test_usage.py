@@ -19,6 +19,7 @@ def test_a_bad_suite_ends_in_2_and_names_the_way_out(joulebench, tiny, override,
     result = joulebench("plan", str(tiny), override)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr
+    assert "tiny.yaml" in result.stderr
     assert "Traceback" not in result.stderr
 
 

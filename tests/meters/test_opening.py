@@ -70,6 +70,21 @@ def test_gpus_are_billed_beside_the_cpu(bare, monkeypatch, stub_nvml):
     assert Doubt.WINDOW_TOO_SHORT in measured.doubts
 
 
+def test_a_case_on_the_cpu_is_not_billed_for_gpus_that_idle_beside_it_unless_asked(bare, monkeypatch, stub_nvml):
+    from harness.meters import nvml
+
+    stub_nvml.gpus = [stub_nvml.Gpu("GPU-a", refresh_s=0.005)]
+    monkeypatch.setattr(opening, "open_nvml", lambda: nvml.open_nvml(watch_s=0.2))
+    found = {}
+    for names in (("auto",), ("modelled", "nvml")):
+        window = open_meters(names, "cpu")
+        mark = window.begin()
+        time.sleep(0.05)
+        found[names] = billed(window.end(mark))
+        window.close()
+    assert found == {("auto",): ["cpu-process"], ("modelled", "nvml"): ["cpu-process", "gpu0"]}
+
+
 @pytest.mark.parametrize(("name", "why"), [("rapl", "no zones in this test"), ("nvml", "no driver in this test")])
 def test_a_meter_asked_for_by_name_that_is_not_here_is_an_error_that_says_why(bare, name, why):
     with pytest.raises(UsageError, match=why) as caught:

@@ -110,7 +110,7 @@ def test_k_reads_like_pytest(expression, matches):
 
 @pytest.mark.parametrize("expression", ["and", "eager or", "(eager", "not", "eager infer"])
 def test_k_that_cannot_be_read_is_an_error(expression):
-    with pytest.raises(ConfigError, match="write for example"):
+    with pytest.raises(UsageError, match="write for example"):
         plan.matcher(expression)("infer/torch_eager")
 
 

@@ -73,3 +73,26 @@ def test_a_target_that_is_not_reached_is_none_and_one_that_was_not_set_raises(ma
     assert stats.to_target(make.train_record("a", chunk_j=1.0, curve=(0.1, 0.2), target=0.8)) is None
     with pytest.raises(NotMeasured, match="no target"):
         stats.to_target(make.train_record("a", chunk_j=1.0, curve=(0.1, 0.2)))
+
+
+def test_net_of_idle_takes_off_what_the_idle_host_of_each_fork_drew(make):
+    noise = make.Noise(block_sd=0, drift_sd=0)
+    (record,) = make.infer_group((make.Truth("torch_eager"),), noise=noise, base_j=0.02)
+    with pytest.raises(NotMeasured, match="has no idle window"):
+        stats.net_energy_per_task_j(record)
+    runs = [window for window in record.windows if window.kind is WindowKind.RUN]
+    duration_s = sum(window.measured.duration_s for window in runs)
+    tasks = sum(window.tasks for window in runs)
+
+    def rest(fork, energy_j):
+        window = make.Maker().window(WindowKind.IDLE, energy_j)
+        measured = msgspec.structs.replace(window.measured, duration_s=2.0)
+        return msgspec.structs.replace(window, fork=fork, measured=measured)
+
+    forks = sorted({window.fork for window in runs})
+    rested = (*record.windows, *(rest(fork, joules) for fork in forks for joules in (1.0, 3.0)))
+    found = stats.net_energy_per_task_j(msgspec.structs.replace(record, windows=rested))
+    assert found == pytest.approx(0.02 - 1.0 * duration_s / tasks), "4 J in 4 s: the idle host draws 1 W"
+    bare = msgspec.structs.replace(record, windows=(*record.windows, rest(forks[0], 1.0)))
+    with pytest.raises(NotMeasured, match=f"fork {forks[1]} has no idle window"):
+        stats.net_energy_per_task_j(bare)
