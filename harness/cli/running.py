@@ -13,7 +13,7 @@ from harness import __version__, config, host, report, schedule, store
 from harness import plan as planning
 from harness.cli.output import cache_folder, print_json, progress_bar
 from harness.engines.local import LocalEngine, exclusive
-from harness.errors import ConfigError, InvalidMeasurement, UsageError
+from harness.errors import InvalidMeasurement, UsageError
 from harness.records import Failed, RunInfo
 
 
@@ -88,8 +88,8 @@ def _suite(path: Path, overrides: tuple[str, ...], budget: str | None) -> config
 def _expand(suite: config.Suite, path: Path, select: str) -> planning.Plan:
     try:
         return planning.expand(suite, path.parent, select)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except UsageError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _case_row(case: Any) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class _Round:
         self._sessions[case.case_id] = self._context.start(case, self._fork)
 
     def _receive_ready(self, case: Case) -> None:
-        ready: Any = self._sessions[case.case_id].receive(self._timeout_s)
+        # They load side by side and may all wait for one core.
+        ready: Any = self._sessions[case.case_id].receive(self._timeout_s * len(self._sessions))
         self._ready[case.case_id] = ready
         self._states[case.case_id].ready = ready
 
