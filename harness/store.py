@@ -162,8 +162,12 @@ def _answers(folder: Path, record: Record) -> dict[int, tuple[float, ...]]:
 
 
 def runs(root: Path) -> tuple[Path, ...]:
-    """Return the folders of all runs under a results folder, oldest first."""
-    return tuple(sorted((path.parent for path in root.glob("*/*/run.json")), key=lambda folder: folder.name))
+    """Return the folders of the runs made under a results folder, oldest first.
+
+    Runs are named by their time; what was copied beside them under another name (`reference/`) is not among them.
+    """
+    found = root.glob("*/[0-9]*T[0-9]*Z-*/run.json")
+    return tuple(sorted((path.parent for path in found), key=lambda folder: folder.name))
 
 
 def unfinished(root: Path, info: RunInfo) -> Path | None:

@@ -54,7 +54,9 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
     """Print what would run; return 0."""
     suite = _suite(path, overrides, None)
     plan = _expand(suite, path, select)
-    history = [record for folder in store.runs(results) for record in store.load_run(folder).records]
+    here = host.fingerprint(host.probe())
+    earlier = (store.load_run(folder) for folder in store.runs(results))
+    history = [record for run in earlier if run.info.host_fingerprint == here for record in run.records]
     seconds, unknown = planning.estimate_s(plan, suite, history)
     if as_json:
         print_json(

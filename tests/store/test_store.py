@@ -102,9 +102,9 @@ def test_failed_cases_are_run_again_and_others_kept():
 
 
 def test_the_newest_unfinished_run_of_the_same_suite_is_resumed(tmp_path):
-    store.create_run(tmp_path, run_info("a", run_id="1"))
-    newest = store.create_run(tmp_path, run_info("a", run_id="2"))
-    assert store.unfinished(tmp_path, run_info("a", run_id="3")) == newest
+    store.create_run(tmp_path, run_info("a", run_id="20260101T000001Z-tiny"))
+    newest = store.create_run(tmp_path, run_info("a", run_id="20260101T000002Z-tiny"))
+    assert store.unfinished(tmp_path, run_info("a", run_id="20260101T000003Z-tiny")) == newest
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,15 @@ def test_a_run_that_asks_anything_else_is_not_resumed(tmp_path, change):
 def test_a_finished_run_is_not_resumed(tmp_path):
     store.create_run(tmp_path, run_info("a", finished_utc="2026-01-01T01:00:00Z"))
     assert store.unfinished(tmp_path, run_info("a")) is None
+
+
+def test_runs_are_listed_by_their_time_and_copies_under_other_names_are_not(tmp_path):
+    late = store.create_run(tmp_path, run_info("a", run_id="20260102T000000Z-a"))
+    early = store.create_run(tmp_path, run_info("a", run_id="20260101T000000Z-z", host_fingerprint="e" * 64))
+    (tmp_path / "reference").mkdir()
+    late.rename(tmp_path / "reference" / "zen")
+    late = store.create_run(tmp_path, run_info("a", run_id="20260102T000000Z-a"))
+    assert store.runs(tmp_path) == (early, late)
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
