@@ -129,9 +129,9 @@ class _Round:
     def _ask(self, case: Case, command: Build | Warm | Run) -> Done:
         session = self._sessions[case.case_id]
         session.send(command)
-        done: Any = session.receive(self._timeout_s)
+        done: Done = session.receive(self._timeout_s)
         self._keep(case, done.window, done.items)
-        return done  # type: ignore[no-any-return]
+        return done
 
     def _keep(self, case: Case, window: Window, items: Any = None) -> None:
         self._states[case.case_id].add(window, items)
