@@ -56,6 +56,8 @@ class Measure(Frozen, frozen=True, kw_only=True):
 
     Fork rounds of `blocks` blocks go on from `forks` to `max_forks` until every ratio's interval is
     within ± `half_width` (relative, at `confidence` over the whole family), or the budget is spent.
+    `trace` keeps the raw readings of every fork at 10 Hz under `traces/` in the run's folder (extra
+    `trace`), for `joulebench replay`; what that costs is in the records.
     """
 
     threads: int = 1
@@ -69,6 +71,7 @@ class Measure(Frozen, frozen=True, kw_only=True):
     idle_s: float = 2.0
     timeout_s: float = 300.0
     meters: tuple[str, ...] = ("auto",)
+    trace: bool = False
 
 
 class Suite(Frozen, frozen=True, kw_only=True):

@@ -90,9 +90,11 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
     """One training followed by one way of inferring, as measured.
 
     `train_low_j`/`train_high_j` are None where the training's interval is unknown; intervals are statistical.
-    `modelled_low`/`modelled_high` scale any of its joules to the model's bounds.
-    `parity_tasks` is N*, with its interval where both parts have one. `against_baseline` says after how many
-    tasks this pipeline has paid back what it costs more, beforehand, than the baseline inference on the same model.
+    `train`, `build` and `task` are the joules of each with their bounds and how they are known, `bill` says by what
+    meter each domain is known.
+    `parity_tasks` is N*, with its interval where both parts have one; where joules are mixed the model's error is in
+    it. `against_baseline` says after how many tasks this pipeline has paid back what it costs more, beforehand, than
+    the baseline inference on the same model.
     `not_worse` says whether its accuracy is shown to be within the run's margin of the most accurate pipeline's, on
     the same items; None where accuracy is not known.
     """
@@ -106,9 +108,11 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
     train_low_j: float | None
     train_high_j: float | None
     build_j: float
+    train: stats.Total
+    build: stats.Total
+    task: stats.Total
+    bill: dict[str, tuple[str, ...]]
     per_task: stats.Interval
-    modelled_low: float
-    modelled_high: float
     parity_tasks: float
     parity_low: float | None
     parity_high: float | None
@@ -168,12 +172,19 @@ def lifecycle(run: Results, baselines: Mapping[Phase, str] | None = None) -> Lif
     paid = [_against_baseline(each, pipelines, records, run.info.confidence) for each in pipelines]
     judged = _judge_quality(paid, records, run)
     joined = tuple(sorted(judged, key=lambda each: each.per_task.estimate))
+    unlike = _unlike(joined)
     return Lifecycle(
         pipelines=joined,
-        cheapest=tuple(cheapest_at(joined, n) for n in REQUESTS) if joined else (),
+        cheapest=tuple(cheapest_at(joined, n) for n in REQUESTS) if joined and not unlike else (),
         published=PUBLISHED_SPLITS,
-        gaps=tuple(gaps),
+        gaps=(*gaps, *unlike),
     )
+
+
+def total_at(pipeline: Pipeline, requests: float) -> stats.Total:
+    """Return train + build + N × joules a task with their bounds and how they are known."""
+    scale = requests * pipeline.per_task.estimate / pipeline.task.energy_j
+    return stats.add((pipeline.train, pipeline.build, stats.scaled(pipeline.task, scale)))
 
 
 def energy_at(pipeline: Pipeline, requests: float) -> float:
@@ -210,12 +221,18 @@ def _pipeline(trainings: Sequence[Record], infer: Record, confidence: float, *, 
         raise NotMeasured("the training of its model did not end well")
     train, cost = trainings[0], stats.training_interval(trainings, confidence)
     per_task = stats.energy_interval(infer, confidence)
-    run = stats.run_total(infer)
-    if cost.total.domains != run.domains:
+    task, build = stats.energy_per_task(infer), stats.build_total(infer)
+    if cost.total.domains != task.domains:
         raise NotMeasured(
-            f"training bills {', '.join(cost.total.domains)} and inference {', '.join(run.domains)}: no common bill"
+            f"training bills {', '.join(cost.total.domains)} and inference {', '.join(task.domains)}: no common bill"
         )
-    known = cost.low_j is not None and cost.high_j is not None
+    bill = stats.bill(infer)
+    if any(stats.bill(record) != bill for record in trainings):
+        raise NotMeasured(
+            f"the joules of training are known in another way ({_ways(stats.bill(train))}) than those of inference "
+            f"({_ways(bill)}): no common bill"
+        )
+    early, late = _model_spread(cost.total, task)
     return Pipeline(
         train_technique=train.case.technique,
         infer_technique=infer.case.technique,
@@ -225,16 +242,28 @@ def _pipeline(trainings: Sequence[Record], infer: Record, confidence: float, *, 
         train_j=cost.total.energy_j,
         train_low_j=cost.low_j,
         train_high_j=cost.high_j,
-        build_j=stats.build_total(infer).energy_j,
+        build_j=build.energy_j,
+        train=cost.total,
+        build=build,
+        task=task,
+        bill=bill,
         per_task=per_task,
-        modelled_low=run.low_j / run.energy_j,
-        modelled_high=run.high_j / run.energy_j,
         parity_tasks=cost.total.energy_j / per_task.estimate,
-        parity_low=cost.low_j / per_task.high if known and cost.low_j is not None else None,
-        parity_high=cost.high_j / per_task.low if known and cost.high_j is not None else None,
+        parity_low=None if cost.low_j is None else early * cost.low_j / per_task.high,
+        parity_high=None if cost.high_j is None else late * cost.high_j / per_task.low,
         quality=infer.quality,
         is_baseline=is_baseline,
     )
+
+
+def _model_spread(train: stats.Total, task: stats.Total) -> tuple[float, float]:
+    """Return by what factors N* may be out because modelled joules weigh more in one part than in the other."""
+    if not (train.mixed or task.mixed):
+        return 1.0, 1.0
+    factors = [
+        (train.at_model(side) / train.energy_j) / (task.at_model(side) / task.energy_j) for side in ("low", "high")
+    ]
+    return min(1.0, *factors), max(1.0, *factors)
 
 
 def _against_baseline(
@@ -248,6 +277,8 @@ def _against_baseline(
     if pipeline.is_baseline or not bases:
         return pipeline
     base = (interleaved or bases)[0]
+    if pipeline.bill != base.bill:
+        return pipeline
     extra_j = pipeline.train_j + pipeline.build_j - base.train_j - base.build_j
     e, mine = base.per_task, pipeline.per_task
     saving = (e.estimate - mine.estimate, e.low - mine.high, e.high - mine.low)
@@ -258,6 +289,18 @@ def _against_baseline(
         ratio = stats.exponential(stats.ratio_interval(d, each))
         saving = (e.estimate * (1 - ratio.estimate), e.estimate * (1 - ratio.high), e.estimate * (1 - ratio.low))
     return replace(pipeline, against_baseline=stats.break_even(extra_j, *saving))
+
+
+def _unlike(pipelines: Sequence[Pipeline]) -> tuple[str, ...]:
+    """Return why pipelines cannot be ranked by their joules; nothing if they can."""
+    ways = list(dict.fromkeys(_ways(each.bill) for each in pipelines))
+    if len(ways) < 2:
+        return ()
+    return (f"pipelines are not ranked, because their joules are known in unlike ways: {' | '.join(ways)}",)
+
+
+def _ways(bill: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{domain}: {' and '.join(ways)}" for domain, ways in bill.items())
 
 
 def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record], run: Results) -> list[Pipeline]:

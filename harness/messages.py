@@ -31,6 +31,7 @@ class Start(Frozen, frozen=True, kw_only=True, tag=True):
     meters: tuple[str, ...] = ("auto",)
     slice_size: int = 32
     base_folder: str = "."
+    trace: bool = False
 
 
 class Build(Frozen, frozen=True, kw_only=True, tag=True):

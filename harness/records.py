@@ -63,6 +63,8 @@ class Doubt(StrEnum):
     ONE_FORK = "ONE_FORK"
     NO_IDLE_BASELINE = "NO_IDLE_BASELINE"
     METER_MISSING = "METER_MISSING"
+    WINDOWS_OVERLAP = "WINDOWS_OVERLAP"
+    THROTTLED = "THROTTLED"
 
 
 class Energy(Frozen, frozen=True, kw_only=True):
@@ -70,8 +72,10 @@ class Energy(Frozen, frozen=True, kw_only=True):
 
     `billed` says whether a total counts this domain; a domain contained in another (core in
     package) or a second view of the same joules (process share of package) is kept, not billed.
-    `low_j`/`high_j` bound the model's error where the value is modelled. `idle_j` is the idle
-    share that belongs to the window and is *not* in `energy_j`.
+    `low_j`/`high_j` bound what the meter knows of its own error: the sources' disagreement where the
+    value is modelled, the refresh of the counter at the two edges where it is read; the gain error of
+    a counter is not in them. `idle_j` is the idle share that belongs to the window and is *not* in
+    `energy_j`.
     """
 
     domain: str
@@ -86,10 +90,14 @@ class Energy(Frozen, frozen=True, kw_only=True):
 
 
 class Missing(Frozen, frozen=True, kw_only=True):
-    """A domain that could not be measured, and why. Never a number."""
+    """A domain that could not be measured, and why. Never a number.
+
+    `billed` says whether a total would have counted it, so that there can be no total without it.
+    """
 
     domain: str
     reason: str
+    billed: bool = True
 
 
 class HostLoad(Frozen, frozen=True, kw_only=True):
@@ -104,10 +112,27 @@ class HostLoad(Frozen, frozen=True, kw_only=True):
     load_1m: float | None
 
 
+class DeviceState(Frozen, frozen=True, kw_only=True):
+    """What a device said of itself just outside one edge of a window; None where it does not say.
+
+    `edge` is `begin` or `end`; `throttled` names the reasons for which its clocks are held down, and is
+    empty where there are none.
+    """
+
+    domain: str
+    edge: str
+    temperature_c: float | None = None
+    core_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    power_limit_w: float | None = None
+    throttled: tuple[str, ...] | None = None
+
+
 class Measured(Frozen, frozen=True, kw_only=True):
     """One begin/end pair over all meters.
 
-    `cpu_s` is the process's own CPU clock plus its reaped children, in seconds.
+    `cpu_s` is the process's own CPU clock plus its reaped children in seconds, or that of the control
+    group where the case has one to itself. `begun_unix_s` is the time of day at which it began.
     """
 
     duration_s: float
@@ -116,6 +141,8 @@ class Measured(Frozen, frozen=True, kw_only=True):
     missing: tuple[Missing, ...] = ()
     load: HostLoad
     doubts: tuple[Doubt, ...] = ()
+    begun_unix_s: float | None = None
+    states: tuple[DeviceState, ...] = ()
 
 
 class Window(Frozen, frozen=True, kw_only=True):
@@ -210,6 +237,30 @@ class ModelInfo(Frozen, frozen=True, kw_only=True):
     weights_sha256: str | None = None
 
 
+class IdlePower(Frozen, frozen=True, kw_only=True):
+    """What one domain drew while this process slept: mean and standard deviation over the windows, in watts."""
+
+    domain: str
+    mean_w: float
+    sd_w: float
+
+
+class SelfTest(Frozen, frozen=True, kw_only=True):
+    """What a meter showed when it was watched on this host, once a boot.
+
+    `monotonic` and `plausible` are over all windows; `faults` say what was not. `windows` idle windows
+    of `window_s` seconds each.
+    """
+
+    tested_utc: str
+    windows: int
+    window_s: float
+    monotonic: bool
+    plausible: bool
+    idle: tuple[IdlePower, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
 class MeterInfo(Frozen, frozen=True, kw_only=True):
     """One meter on one host: what it covers, how it was checked, what reading it costs.
 
@@ -226,6 +277,7 @@ class MeterInfo(Frozen, frozen=True, kw_only=True):
     window_for_1_percent_s: float | None = None
     coefficients: str | None = None
     notes: tuple[str, ...] = ()
+    self_test: SelfTest | None = None
 
 
 class Ok(Frozen, frozen=True, kw_only=True, tag="ok"):

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, TypeVar
 from harness import catalogue, device, meters, workloads
 from harness.config import locate
 from harness.contract import Examples, InferTechnique, Task, Trained, TrainTechnique
+from harness.counters.process import enter_own_group
 from harness.errors import InvalidMeasurement, JoulebenchError
 from harness.messages import (
     Build,
@@ -45,6 +46,8 @@ from harness.messages import (
     encode,
 )
 from harness.messages import Trained as TrainedReply
+from harness.meters import trace
+from harness.meters.window import MeterWindow
 from harness.records import Measured, Window, WindowKind
 
 T = TypeVar("T")
@@ -65,7 +68,8 @@ class Worker:
         self._params = catalogue.parse_params(self._technique, case.params)
         for name in self._technique.INFO.imports:
             importlib.import_module(name)
-        self._meters = meters.open_meters(start.meters, case.device)
+        group, _ = enter_own_group()
+        self._meters = meters.open_meters(start.meters, case.device, group)
         self._stack = contextlib.ExitStack()
         self._task: Task | None = None
         self._training: Iterator[Any] | None = None
@@ -74,14 +78,16 @@ class Worker:
         test = self._workload.examples("test")
         self._slices: tuple[Examples, ...] = workloads.slices(test, start.slice_size)
         self._answered: set[int] = set()
+        self._recorder = _recorder(start, self._meters) if start.trace else None
 
     def ready(self) -> Ready:
         """Say what was loaded."""
+        infos = self._meters.infos()
         return Ready(
             pid=os.getpid(),
             data=self._workload.data_info(),
             model=self._workload.model_info(),
-            meters=self._meters.infos(),
+            meters=trace.noted(self._recorder, infos) if self._recorder else infos,
             missing=self._meters.missing(),
             slices=len(self._slices),
         )
@@ -108,9 +114,12 @@ class Worker:
                 raise InvalidMeasurement(f"a worker cannot obey {type(command).__name__} now")
 
     def close(self) -> None:
-        """Release the task, then the meters."""
-        self._stack.close()
-        self._meters.close()
+        """Release the task, then the meters; the trace is written whatever the task did."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._meters.close)
+            if self._recorder is not None:
+                last.callback(self._recorder.stop)
+            self._stack.close()
 
     def _measured(self, work: Callable[[], T]) -> tuple[Measured, T]:
         """Run `work` between two synchronised reads of all meters."""
@@ -217,6 +226,20 @@ class Worker:
         relative = Path("models") / self._case.case_id
         device.save_model(self._model, self._workload.tokenizer(), Path(self._start.run_folder) / relative)
         return Finished(items=self._items(examples, outputs_NC), artefact=str(relative), windows=(window,))
+
+
+def _recorder(start: Start, window: MeterWindow) -> trace.Recorder:
+    """Return a recorder that has begun the trace of this fork; a fork that was taken up again has several."""
+    folder = Path(start.run_folder) / "traces"
+    folder.mkdir(exist_ok=True)
+    case = start.case
+    recorder = trace.Recorder(
+        window,
+        trace.free_path(folder, f"{case.case_id}-fork{start.fork}"),
+        context={"case_id": case.case_id, "case": case.name, "fork": start.fork},
+    )
+    recorder.start()
+    return recorder
 
 
 def _one_by_one(task: Task, texts: tuple[str, ...]) -> Any:

@@ -11,7 +11,7 @@ import sys
 import click
 
 from harness import __version__
-from harness.cli.commands import compare, doctor, ls, plan, report, run
+from harness.cli.commands import calibrate_power, compare, doctor, ls, plan, replay, report, run
 from harness.errors import INTERRUPTED_EXIT, JoulebenchError
 
 
@@ -26,7 +26,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, report, compare, ls, doctor):
+for _command in (run, plan, report, compare, ls, doctor, calibrate_power, replay):
     cli.add_command(_command)
 
 

@@ -109,13 +109,74 @@ def ls(what: str, as_json: bool) -> int:
 
 
 @click.command()
+@click.option(
+    "--meters",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Test these meters instead of all this host offers; may be given again.",
+)
 @_JSON
-def doctor(as_json: bool) -> int:
-    """Say what can be measured on this host, what cannot, and why.
+def doctor(names: tuple[str, ...], as_json: bool) -> int:
+    """Say what can be measured on this host, what cannot, and why; self-test each meter.
+
+    Exits with 13 where a meter whose joules would be billed fails its test.
 
     \b
     joulebench doctor
+    joulebench doctor --meters rapl --meters wall:power.csv
     """
     from harness.cli import looking
 
-    return looking.doctor(as_json=as_json)
+    return looking.doctor(names, as_json=as_json)
+
+
+@click.command("calibrate-power")
+@click.option(
+    "--against",
+    default="auto",
+    show_default=True,
+    metavar="METER",
+    help="What measures the truth: auto (RAPL), rapl, wall:FILE.csv or prometheus:QUERY.",
+)
+@click.option("--for", "duration", default="2m", show_default=True, metavar="DURATION", help="How long to measure.")
+@click.option(
+    "--levels", type=click.IntRange(min=1), default=4, show_default=True, help="Numbers of busy vCPUs, beside idle."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Keep the profile in this file.")
+@_JSON
+def calibrate_power(against: str, duration: str, levels: int, output: Path | None, as_json: bool) -> int:
+    """Fit what a busy vCPU of this host draws, and keep it as a power profile.
+
+    Loads this host with several kinds of work, in random order, beside a counter or a wall meter. Hosts with
+    the same CPU use the profile for the `modelled` meter; runs with and without it are not comparable.
+
+    \b
+    joulebench calibrate-power
+    joulebench calibrate-power --against wall:meter.csv --for 15m --output team/epyc-7763.json
+    """
+    from harness.cli import calibrating
+
+    return calibrating.calibrate_power(against, duration, levels, output, as_json=as_json)
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("--from", "begin", metavar="TIME", help="Begin this long after the first sample, for example 2s.")
+@click.option("--to", "end", metavar="TIME", help="End this long after the first sample.")
+@click.option("--every", "step", metavar="DURATION", help="Print a table of slices of this length, for example 1s.")
+@_JSON
+def replay(trace: Path, begin: str | None, end: str | None, step: str | None, as_json: bool) -> int:
+    """Work out again what a recorded trace of raw readings held, through the code that measured it.
+
+    Suites record traces with `measure.trace=true`, code with `harness.measure(..., trace="trace.parquet")`. Times
+    snap to the nearest samples; what is printed says which.
+
+    \b
+    joulebench replay trace.parquet
+    joulebench replay trace.parquet --from 2s --to 8s
+    joulebench replay trace.parquet --every 1s
+    """
+    from harness.cli import replaying
+
+    return replaying.replay(trace, begin, end, step, as_json=as_json)

@@ -35,6 +35,10 @@ def run(
         raise UsageError(f"nothing of {path} can run here, every case is skipped: {reasons}")
     if plan.note:
         click.echo(f"note: {plan.note}", err=True)
+    if suite.measure.trace:
+        from harness.meters.traceformat import require_arrow
+
+        require_arrow()
     info = _run_info(suite, plan)
     with exclusive():
         earlier = None if fresh else store.unfinished(results, info)

@@ -145,13 +145,12 @@ def _model(record: Record) -> str | None:
 
 
 def _meters(record: Record) -> str | None:
-    billed = {
-        f"{energy.domain} {energy.provenance.value} by {energy.meter}"
-        for window in record.windows
-        for energy in window.measured.energies
-        if energy.billed
+    counted = [energy for window in record.windows for energy in window.measured.energies if energy.billed]
+    billed = {f"{energy.domain} {energy.provenance.value} by {energy.meter}" for energy in counted}
+    billing = {energy.meter for energy in counted}
+    models = {
+        f"{meter.name}={meter.coefficients}" for meter in record.meters if meter.coefficients and meter.name in billing
     }
-    models = {f"{meter.name}={meter.coefficients}" for meter in record.meters if meter.coefficients}
     return "; ".join(sorted(billed) + sorted(models)) if billed else None
 
 

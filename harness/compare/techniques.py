@@ -11,9 +11,11 @@ import msgspec
 
 from harness import catalogue, stats, store
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured, ResultsError
-from harness.records import Failed, Frozen, Ok, Phase, Record, RunInfo
+from harness.records import Failed, Frozen, Ok, Phase, Provenance, Record, RunInfo
 
 T = TypeVar("T")
+
+_SIDES = ("low", "high")
 
 
 class Results(Protocol):
@@ -46,7 +48,9 @@ class TechniqueComparison(Frozen, frozen=True, kw_only=True):
 
     `ratio` and `time_ratio` are technique / baseline a task; `quality` is technique − baseline on the same
     items. What is None could not be made; `gaps` says why. `largest_output_difference` is the largest
-    absolute difference of any output value over the items that both answered.
+    absolute difference of any output value over the items that both answered. `at_model_bounds` are the ratio with
+    every modelled joule at its low and at its high, where counted ones beside them keep the model's error
+    from cancelling; the verdict and the break-even hold for them too.
     """
 
     case_id: str
@@ -55,6 +59,7 @@ class TechniqueComparison(Frozen, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str
     ratio: stats.Interval | None = None
+    at_model_bounds: tuple[stats.Interval, ...] = ()
     time_ratio: stats.Interval | None = None
     quality: stats.Difference | None = None
     largest_output_difference: float | None = None
@@ -64,6 +69,11 @@ class TechniqueComparison(Frozen, frozen=True, kw_only=True):
     baseline_build: stats.Total | None = None
     break_even: stats.BreakEven | None = None
     gaps: tuple[str, ...] = ()
+
+    @property
+    def widest(self) -> stats.Interval | None:
+        """The ratio with the interval that holds wherever within its bounds the model lies."""
+        return None if self.ratio is None else _widened(self.ratio, self.at_model_bounds)
 
 
 class GroupComparison(Frozen, frozen=True, kw_only=True):
@@ -143,7 +153,9 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
     output_difference = _try(
         gaps, "output difference", lambda: store.largest_output_difference(run.folder, record, base)
     )
-    verdict, why = _judge(ratio, gaps, base.case.technique)
+    bounds = _at_model_bounds(record, base, confidence) if ratio is not None else ()
+    ratios = (ratio, *bounds) if ratio is not None else ()
+    verdict, why = _judge(_widened(ratio, bounds) if ratio is not None else None, gaps, base.case.technique)
     return TechniqueComparison(
         case_id=record.case_id,
         technique=record.case.technique,
@@ -151,6 +163,7 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
         verdict=verdict,
         reason=why,
         ratio=ratio,
+        at_model_bounds=bounds,
         time_ratio=_try(gaps, "time ratio", lambda: _ratio(record, base, "duration", confidence)),
         quality=_try(
             gaps,
@@ -162,7 +175,7 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
         baseline_peak_memory_bytes=_try(gaps, "peak memory of the baseline", lambda: stats.peak_memory_bytes(base)),
         build=build,
         baseline_build=base_build,
-        break_even=_break_even(ratio, base, build, base_build, confidence),
+        break_even=_break_even(ratios, base, build, base_build, confidence),
         gaps=tuple(gaps),
     )
 
@@ -188,6 +201,20 @@ def _ratio(record: Record, base: Record, quantity: str, confidence: float) -> st
     return stats.exponential(stats.ratio_interval(stats.paired_log_ratios(record, base, quantity=quantity), confidence))
 
 
+def _at_model_bounds(record: Record, base: Record, confidence: float) -> tuple[stats.Interval, ...]:
+    """Return the ratio at the model's low and high if modelled and other joules are in it, else nothing."""
+    ways = {part.provenance for each in (record, base) for part in stats.run_total(each).parts}
+    if Provenance.MODELLED not in ways or len(ways) == 1:
+        return ()
+    return tuple(_ratio(record, base, f"model-{side}", confidence) for side in _SIDES)
+
+
+def _widened(ratio: stats.Interval, bounds: Sequence[stats.Interval]) -> stats.Interval:
+    """Return the ratio with the interval that holds wherever within its bounds the model lies."""
+    every = (ratio, *bounds)
+    return msgspec.structs.replace(ratio, low=min(each.low for each in every), high=max(each.high for each in every))
+
+
 def _judge(ratio: stats.Interval | None, gaps: Sequence[str], base: str) -> tuple[Verdict, str]:
     if ratio is None:
         return Verdict.NOT_MEASURED, gaps[0]
@@ -200,18 +227,20 @@ def _judge(ratio: stats.Interval | None, gaps: Sequence[str], base: str) -> tupl
 
 
 def _break_even(
-    ratio: stats.Interval | None,
+    ratios: Sequence[stats.Interval],
     base: Record,
     build: stats.Total | None,
     base_build: stats.Total | None,
     confidence: float,
 ) -> stats.BreakEven | None:
-    if ratio is None or build is None or base_build is None:
+    """Return the break-even at the ratio, widened to what it is at the model's low and high if those are given too."""
+    if not ratios or build is None or base_build is None:
         return None
-    per_task_j = stats.energy_interval(base, confidence).estimate
-    return stats.break_even(
-        build.energy_j - base_build.energy_j,
-        per_task_j * (1 - ratio.estimate),
-        per_task_j * (1 - ratio.high),
-        per_task_j * (1 - ratio.low),
-    )
+    per_task_j, mean = stats.energy_interval(base, confidence).estimate, stats.energy_per_task(base)
+    paid = []
+    for ratio, side in zip(ratios, ("", *_SIDES), strict=False):
+        extra_j = build.at_model(side) - base_build.at_model(side)
+        task_j = per_task_j * mean.at_model(side) / mean.energy_j
+        saving = [task_j * (1 - value) for value in (ratio.estimate, ratio.high, ratio.low)]
+        paid.append(stats.break_even(extra_j, *saving))
+    return stats.widest(paid)

@@ -1,281 +1,239 @@
-"""RAPL counters of CPU packages and DRAM, through Linux powercap.
+"""RAPL counters of CPU packages and DRAM, read as `harness.counters.rapl` reads them.
 
 Domains: `cpu-package` (sum over sockets) and `dram` are billed. Cores and uncore lie inside the
 package, psys contains it: they are kept for the record and not billed. DRAM is not inside the
-package. The package counts every process on the socket, not this one alone.
-
-A 32-bit counter turns over within minutes at full power, so a daemon thread reads every zone at a
-quarter of the shortest time a turn can take, under the same lock as the windows' own reads.
+package. Where psys is all there is, it is billed. Every domain counts every process on its sockets,
+not this one alone.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-from harness.meters.counter import WrappingCounter
-from harness.meters.seam import REFRESHES_FOR_1_PERCENT, watch_refresh
-from harness.records import Doubt, Energy, Frozen, MeterInfo, Missing, Provenance
+from harness.counters.rapl import BILLED, Mark, RaplSource, billed, boot_ns, open_channels, opened
+from harness.counters.wrapping import Channel, close
+from harness.meters.seam import REFRESHES_FOR_1_PERCENT, edge_bounds_j, too_short, watch_refresh
+from harness.records import Doubt, Energy, MeterInfo, Missing, Provenance
 from harness.units import j_from_uj
 
-ROOT = Path("/sys/class/powercap")
-CEILING_W = 1000.0
-"""No socket sold draws this much for long (2026: 500 W design power, about 760 W peak limit)."""
+WATCH_S = 0.1
+"""How long counters are watched for their refresh period at most."""
 
 _BOUNDARY = {
     "cpu-package": "CPU packages: cores, caches, memory controllers; every process on them; no DRAM",
     "dram": "DRAM of the sockets; every process; not inside the package",
-    "cpu-core": "cores; inside the package",
+    "cpu-core": "cores (on AMD through powercap: one core only); inside the package",
     "cpu-uncore": "uncore or integrated GPU; inside the package",
     "psys": "platform; contains the package",
 }
-_BILLED = frozenset({"cpu-package", "dram"})
-
-Mark = tuple[tuple[int, int], ...]
-"""For each zone: microjoules so far, faults so far."""
-
-
-class Zone(Frozen, frozen=True, kw_only=True):
-    """One powercap zone as its folder describes it."""
-
-    folder: Path
-    label: str
-    domain: str
-    turn_uj: int
 
 
 class RaplMeter:
-    """The zones of one host behind persistent descriptors. Open with `open_rapl`."""
+    """The RAPL counters of one host as joules. Open with `open_rapl`, or around an open source.
+
+    `refresh_s` is how often the billed counters change, in seconds; None where it is not known, and then
+    energies carry no bounds and no window is too short.
+    """
 
     name = "rapl"
     doubts: tuple[Doubt, ...] = ()
 
-    def __init__(self, zones: list[tuple[Zone, int]], clock_ns: Callable[[], int]) -> None:
-        sockets = sum(zone.domain == "cpu-package" for zone, _ in zones)
-        self._zones = tuple(zone for zone, _ in zones)
-        self._fds = [fd for _, fd in zones]
-        self._counters = tuple(WrappingCounter(zone.turn_uj, _ceiling_w(zone, sockets)) for zone, _ in zones)
-        self._clock_ns = clock_ns
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self.billed = frozenset(zone.domain for zone in self._zones) & _BILLED
-        self.refresh_s: float | None = None
-        self.poll_s = min(zone.turn_uj / 1e6 / (4 * _ceiling_w(zone, sockets)) for zone in self._zones)
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread that keeps turns from being lost."""
-        self._thread = threading.Thread(target=self._keep, name="joulebench-rapl", daemon=True)
-        self._thread.start()
+    def __init__(self, source: RaplSource, refresh_s: float | None = None) -> None:
+        self.refresh_s = refresh_s
+        self.channels = tuple(channel.label for channel in source.channels)
+        self.billed = billed(channel.domain for channel in source.channels)
+        self._source = source
+        self._domains = tuple(channel.domain for channel in source.channels)
 
     def read(self) -> Mark:
-        """Read every zone; return the running sums."""
-        with self._lock:
-            for index, counter in enumerate(self._counters):
-                now_ns = self._clock_ns()
-                try:
-                    counter.advance(int(os.pread(self._fds[index], 32, 0)), now_ns)
-                except OSError as error:
-                    counter.unreadable(error.strerror or str(error))
-                except ValueError:
-                    counter.unreadable("the file holds no number")
-            return tuple((counter.total_uj, counter.faults) for counter in self._counters)
+        """Read every counter; return the running sums."""
+        return self._source.read()
 
     def energies(
         self, begin: Mark, end: Mark, *, duration_s: float, cpu_s: float
     ) -> tuple[tuple[Energy, ...], tuple[Missing, ...]]:
-        """Return joules by domain, summed over sockets; a fault in one socket makes the domain Missing."""
+        """Return joules by domain, summed over sockets; what is wrong with one socket makes the domain Missing.
+
+        A domain is Missing after a fault, where a counter stood still, and in a window under three refreshes.
+        The bounds of a sum are `edge_bounds_j` of the sum: all its counters may be late in the same direction.
+        """
         del cpu_s
-        sums: Counter[str] = Counter()
+        sums_uj: dict[str, int] = {}
         lost: dict[str, str] = {}
-        for zone, counter, (begin_uj, begin_faults), (end_uj, end_faults) in zip(
-            self._zones, self._counters, begin, end, strict=True
-        ):
-            if begin_faults != end_faults:
-                lost[zone.domain] = f"{zone.label}: the energy counter {counter.reason}"
-            elif begin_uj == end_uj and zone.domain in _BILLED:
-                lost[zone.domain] = f"{zone.label}: the energy counter did not change in {duration_s:.4f} s"
-            sums[zone.domain] += end_uj - begin_uj
+        for index, domain in enumerate(self._domains):
+            reason = self._doubtful(index, begin, end, duration_s)
+            if reason is not None:
+                lost.setdefault(domain, reason)
+            sums_uj[domain] = sums_uj.get(domain, 0) + end[index][0] - begin[index][0]
         energies = tuple(
-            Energy(
-                domain=domain,
-                energy_j=j_from_uj(energy_uj),
-                provenance=Provenance.COUNTER,
-                boundary=_BOUNDARY[domain],
-                meter=self.name,
-                billed=domain in _BILLED,
-            )
-            for domain, energy_uj in sums.items()
+            self._energy(domain, j_from_uj(energy_uj), duration_s)
+            for domain, energy_uj in sums_uj.items()
             if domain not in lost
         )
-        return energies, tuple(Missing(domain=domain, reason=reason) for domain, reason in lost.items())
+        missing = tuple(
+            Missing(domain=domain, reason=reason, billed=domain in self.billed) for domain, reason in lost.items()
+        )
+        return energies, missing
 
     def info(self) -> MeterInfo:
-        """Return the domains, their zones and the refresh period found at opening."""
-        refresh_s = self.refresh_s
-        kept = sorted({zone.domain for zone in self._zones} - _BILLED)
-        notes = ["zones: " + ", ".join(zone.label for zone in self._zones)]
-        notes += [f"not billed: {', '.join(kept)} (same joules as the package)"] if kept else []
+        """Return the domains, their counters, how they are read, and the refresh period found at opening."""
+        domains = tuple(dict.fromkeys(self._domains))
+        kept = sorted(set(domains) - self.billed)
+        notes = ["zones: " + ", ".join(self.channels), *self._source.notes]
+        if self.billed == {"psys"}:
+            notes.append("psys is billed, for no package is counted: it holds the whole platform")
+        if kept:
+            notes.append(
+                f"not billed: {', '.join(kept)} (same joules as {'psys' if 'psys' in self.billed else 'the package'})"
+            )
+        if self.refresh_s is None:
+            notes.append("the refresh period is not known, so energies carry no bounds")
         return MeterInfo(
             name=self.name,
-            domains=tuple(dict.fromkeys(zone.domain for zone in self._zones)),
+            domains=domains,
             provenance=Provenance.COUNTER,
             boundary="; ".join(_BOUNDARY[domain] for domain in sorted(self.billed)),
-            refresh_s=refresh_s,
-            window_for_1_percent_s=None if refresh_s is None else REFRESHES_FOR_1_PERCENT * refresh_s,
+            refresh_s=self.refresh_s,
+            window_for_1_percent_s=None if self.refresh_s is None else REFRESHES_FOR_1_PERCENT * self.refresh_s,
             notes=tuple(notes),
         )
 
-    def close(self) -> None:
-        """Stop the thread and close the descriptors."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        with self._lock:
-            for index, fd in enumerate(self._fds):
-                if fd >= 0:
-                    os.close(fd)
-                self._fds[index] = -1
+    def raw(self, mark: Mark) -> tuple[int | str, ...]:
+        """Return the raw microjoules behind a mark, one a channel; a string says why there are none."""
+        return tuple(reading for _, _, reading in mark)
 
-    def _keep(self) -> None:
-        while not self._stop.wait(self.poll_s):
-            self.read()
+    def describe(self) -> dict[str, Any]:
+        """Return what `replayed` needs, in values that JSON can hold."""
+        return {
+            "channels": [
+                {"label": one.label, "domain": one.domain, "turn_uj": one.turn_uj, "span_uj": one.span_uj}
+                for one in self._source.channels
+            ],
+            "refresh_s": self.refresh_s,
+            "notes": list(self._source.notes),
+        }
+
+    def close(self) -> None:
+        """Stop the guard and close the descriptors."""
+        self._source.close()
+
+    def _doubtful(self, index: int, begin: Mark, end: Mark, duration_s: float) -> str | None:
+        """Return why one channel says nothing about a window."""
+        label = self.channels[index]
+        begin_uj, begin_faults, _ = begin[index]
+        end_uj, end_faults, _ = end[index]
+        if begin_faults != end_faults:
+            return f"{label}: the energy counter {self._source.counters[index].reason}"
+        short = too_short(duration_s, self.refresh_s)
+        if short is not None:
+            return f"{label}: {short}"
+        if begin_uj == end_uj:
+            return f"{label}: the energy counter did not change in {duration_s:.4f} s"
+        return None
+
+    def _energy(self, domain: str, energy_j: float, duration_s: float) -> Energy:
+        low_j, high_j = edge_bounds_j(energy_j, duration_s, self.refresh_s)
+        return Energy(
+            domain=domain,
+            energy_j=energy_j,
+            provenance=Provenance.COUNTER,
+            boundary=_BOUNDARY[domain],
+            meter=self.name,
+            billed=domain in self.billed,
+            low_j=low_j,
+            high_j=high_j,
+        )
 
 
 def open_rapl(
-    root: Path = ROOT,
+    root: str | os.PathLike[str] = "/sys",
     *,
     refresh_s: float | None = None,
-    clock_ns: Callable[[], int] = time.perf_counter_ns,
+    clock_ns: Callable[[], int] = boot_ns,
 ) -> tuple[RaplMeter | None, tuple[Missing, ...]]:
-    """Open the zones below `root` and watch them for up to a tenth of a second.
+    """Open the counters and watch them for up to a tenth of a second; domains that stand still are dropped.
 
     Args:
-        root: the powercap folder.
+        root: where sysfs is mounted.
         refresh_s: the refresh period in seconds if it is known; nothing is watched then.
         clock_ns: a monotonic clock in nanoseconds.
 
     Returns:
-        The meter, or None where no package can be read; and what is missing, with what to do.
+        The meter, or None where nothing that could be billed can be read; and what is missing, with what to do.
     """
-    zones, missing = _find(root)
-    usable, refused = _open(zones)
-    missing += refused
-    usable, mirrored = _without_mirrors(usable)
-    missing += mirrored
-    periods = [refresh_s] * len(usable)
+    channels, gaps, notes = open_channels(root)
     if refresh_s is None:
-        usable, periods, still = _watched(usable)
-        missing += still
-    if not any(zone.domain == "cpu-package" for zone, _ in usable):
-        for _, fd in usable:
-            os.close(fd)
-        return None, tuple(missing)
-    meter = RaplMeter(usable, clock_ns)
-    billed = [period for (zone, _), period in zip(usable, periods, strict=True) if zone.domain in _BILLED]
-    known = [period for period in billed if period is not None and math.isfinite(period)]
-    meter.refresh_s = max(known) if len(known) == len(billed) else None
-    meter.read()
-    meter.start()
-    return meter, tuple(missing)
+        channels, refresh_s, still = _watched(channels)
+        gaps += still
+    missing = tuple(Missing(domain=domain, reason=reason, billed=domain in BILLED) for domain, reason in gaps)
+    source = opened(channels, clock_ns, notes)
+    return (None if source is None else RaplMeter(source, refresh_s)), missing
 
 
-def _find(root: Path) -> tuple[list[Zone], list[Missing]]:
-    # `intel-rapl` also names AMD's zones; `intel-rapl-mmio` shows the same package a second time.
-    folders = sorted(root.glob("intel-rapl:*"), key=lambda path: [int(part) for part in path.name.split(":")[1:]])
-    zones, missing = [], []
-    for folder in folders:
-        try:
-            label = (folder / "name").read_text(encoding="ascii").strip()
-            turn_uj = int((folder / "max_energy_range_uj").read_text(encoding="ascii"))
-        except (OSError, ValueError) as error:
-            missing.append(Missing(domain=folder.name, reason=f"{folder}: cannot be described: {error}"))
-            continue
-        domain = _domain(label)
-        if domain is None or turn_uj <= 0:
-            missing.append(Missing(domain=folder.name, reason=f"{folder}: zone {label!r} is not one joulebench knows"))
-            continue
-        zones.append(Zone(folder=folder, label=f"{folder.name}={label}", domain=domain, turn_uj=turn_uj))
-    if not folders:
-        reason = f"no RAPL zones under {root}: cloud guests and containers rarely expose them; use a bare-metal host"
-        missing.append(Missing(domain="cpu-package", reason=reason))
-    return zones, missing
+def refresh_of(source: RaplSource) -> float | None:
+    """Return the slowest refresh period in seconds of an open source's billed counters; None if one stands still."""
+    totals = billed(channel.domain for channel in source.channels)
+    reads = [partial(_peek_uj, channel) for channel in source.channels if channel.domain in totals]
+    periods = [
+        math.inf if period_s is None else period_s
+        for period_s in watch_refresh(reads, at_most_s=WATCH_S, changes=9, pause_s=0.0)
+    ]
+    slowest_s = max(periods)
+    return slowest_s if math.isfinite(slowest_s) else None
 
 
-def _open(zones: list[Zone]) -> tuple[list[tuple[Zone, int]], list[Missing]]:
-    usable, missing = [], []
-    for zone in zones:
-        path = zone.folder / "energy_uj"
-        try:
-            usable.append((zone, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
-        except PermissionError:
-            reason = f"{path} may be read by root only (CVE-2020-8694); run `sudo chmod a+r {path}` or run as root"
-            missing.append(Missing(domain=zone.domain, reason=reason))
-        except OSError as error:
-            missing.append(Missing(domain=zone.domain, reason=f"{path}: {error.strerror}"))
-    # A socket that cannot be read makes the sum over sockets a lie.
-    torn = {gap.domain for gap in missing}
-    for _, fd in (pair for pair in usable if pair[0].domain in torn):
-        os.close(fd)
-    return [pair for pair in usable if pair[0].domain not in torn], missing
+def replayed(
+    description: dict[str, Any], feed: Callable[[], Sequence[int | str | None]], clock_ns: Callable[[], int]
+) -> RaplMeter:
+    """Return the meter that `describe` told of, fed with recorded readings in place of hardware.
+
+    Args:
+        description: what `RaplMeter.describe` returned.
+        feed: gives the raw readings of the next sample, one a channel.
+        clock_ns: the time of that sample in nanoseconds.
+    """
+    row: list[int | str | None] = []
+
+    def read(index: int) -> int:
+        if index == 0:
+            row[:] = feed()
+        value = row[index]
+        if isinstance(value, int):
+            return value
+        raise OSError(errno.EIO, value or "the trace holds no reading")
+
+    channels = [
+        Channel(one["label"], one["domain"], one["turn_uj"], one["span_uj"], partial(read, index))
+        for index, one in enumerate(description["channels"])
+    ]
+    return RaplMeter(RaplSource(channels, clock_ns, description["notes"]), description["refresh_s"])
 
 
-def _without_mirrors(zones: list[tuple[Zone, int]]) -> tuple[list[tuple[Zone, int]], list[Missing]]:
-    """Drop dies that repeat their socket's counter (AMD Zen 1 and 2: one counter, one zone a die)."""
-    kept: list[tuple[Zone, int]] = []
-    missing: list[Missing] = []
-    seen: dict[str, list[int]] = {}
-    for zone, fd in zones:
-        package, die, _ = zone.label.split("=", 1)[1].partition("-die-")
-        value_uj = _peek_uj(fd)
-        twins = seen.setdefault(package, []) if die and value_uj else []
-        inside = any(zone.folder.name.startswith(f"{mirror.domain}:") for mirror in missing)
-        # Two dies of one socket with sums within 1 J of each other since boot are one counter read twice.
-        if inside or any(abs((value_uj or 0) - other_uj) < 1e6 for other_uj in twins):
-            os.close(fd)
-            reason = f"{zone.label} mirrors another die's counter; counted once"
-            missing.append(Missing(domain=zone.folder.name, reason=reason))
-            continue
-        twins.append(value_uj or 0)
-        kept.append((zone, fd))
-    return kept, missing
-
-
-def _watched(
-    zones: list[tuple[Zone, int]],
-) -> tuple[list[tuple[Zone, int]], list[float | None], list[Missing]]:
-    """Watch the counters change; drop domains in which one stands still."""
-    reads = [partial(_peek_uj, fd) for _, fd in zones]
-    periods = watch_refresh(reads, at_most_s=0.1, changes=9, pause_s=0.0)
-    still = {zone.domain: zone.label for (zone, _), period in zip(zones, periods, strict=True) if period is None}
-    for _, fd in (pair for pair in zones if pair[0].domain in still):
-        os.close(fd)
-    kept = [(pair, period) for pair, period in zip(zones, periods, strict=True) if pair[0].domain not in still]
-    missing = [
-        Missing(domain=domain, reason=f"{label}: the energy counter stood still for 0.1 s, so it says nothing")
+def _watched(channels: list[Channel]) -> tuple[list[Channel], float | None, list[tuple[str, str]]]:
+    """Return the channels of domains that move, the slowest refresh of the billed ones, and what stands still."""
+    reads = [partial(_peek_uj, channel) for channel in channels]
+    periods = watch_refresh(reads, at_most_s=WATCH_S, changes=9, pause_s=0.0) if reads else []
+    pairs = list(zip(channels, periods, strict=True))
+    still = {channel.domain: channel.label for channel, period_s in pairs if period_s is None}
+    close(channel for channel in channels if channel.domain in still)
+    kept = [channel for channel in channels if channel.domain not in still]
+    totals = billed(channel.domain for channel in kept)
+    refreshes = [period_s for channel, period_s in pairs if channel.domain in totals and period_s is not None]
+    known = bool(refreshes) and all(math.isfinite(period_s) for period_s in refreshes)
+    gaps = [
+        (domain, f"{label}: the energy counter stood still for 0.1 s, so it says nothing")
         for domain, label in still.items()
     ]
-    return [pair for pair, _ in kept], [period for _, period in kept], missing
+    return kept, max(refreshes) if known else None, gaps
 
 
-def _domain(label: str) -> str | None:
-    if label.startswith("package"):
-        return "cpu-package"
-    return {"dram": "dram", "core": "cpu-core", "uncore": "cpu-uncore", "psys": "psys"}.get(label)
-
-
-def _ceiling_w(zone: Zone, sockets: int) -> float:
-    return CEILING_W * (4 * sockets if zone.domain == "psys" else 1)
-
-
-def _peek_uj(fd: int) -> int | None:
+def _peek_uj(channel: Channel) -> int | None:
     try:
-        return int(os.pread(fd, 32, 0))
+        return channel.read()
     except (OSError, ValueError):
         return None

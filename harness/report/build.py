@@ -10,15 +10,17 @@ from harness.errors import InvalidMeasurement, NotMeasured
 from harness.records import Phase, Provenance
 from harness.report import formats as f
 from harness.report.gather import Entry, Gathered, Group, Training, gather
+from harness.report.meter_tables import device_table, meter_table
 from harness.report.model import CurveChart, CurveData, EnergyBar, EnergyChart, LifeChart, LifeLine, Report, Sentence
+from harness.report.provenance import label, provenance_sentence
 from harness.report.tables import inference_tables, training_table
-from harness.report.wider_tables import facts_tables, lifecycle_tables, meter_table, outcome_table
+from harness.report.wider_tables import facts_tables, lifecycle_tables, outcome_table
 from harness.report.wider_words import (
     FAKE_BANNER,
     doubt_lines,
     lifecycle_sentences,
-    provenance_sentence,
     training_sentences,
+    unlike,
 )
 from harness.report.words import group_sentences, recommended
 
@@ -30,15 +32,20 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
     """
     gathered = gather(run, baselines)
     info = gathered.info
-    provenance = gathered.provenance.value if gathered.provenance else "none"
     tables = [
         table
         for group in gathered.groups
-        for table in inference_tables(group, provenance, info.quality_margin, several=len(gathered.groups) > 1)
+        for table in inference_tables(group, info.quality_margin, several=len(gathered.groups) > 1)
     ]
-    others = (training_table(gathered), *lifecycle_tables(gathered), outcome_table(gathered), meter_table(gathered))
+    others = (
+        training_table(gathered),
+        *lifecycle_tables(gathered),
+        outcome_table(gathered),
+        meter_table(gathered),
+        device_table(gathered),
+    )
     tables += [table for table in others if table is not None]
-    charts = [_energy_chart(group, provenance, info.quality_margin) for group in gathered.groups]
+    charts = [_energy_chart(group, info.quality_margin) for group in gathered.groups]
     return Report(
         title=f"joulebench: {info.suite_name}",
         run_id=info.run_id,
@@ -48,8 +55,8 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
         doubts=doubt_lines(gathered),
         tables=(*tables, *facts_tables(gathered)),
         energy_charts=tuple(chart for chart in charts if chart is not None),
-        curve_chart=_curve_chart(gathered.trainings, provenance),
-        life_chart=_life_chart(gathered, provenance),
+        curve_chart=_curve_chart(gathered.trainings),
+        life_chart=_life_chart(gathered),
         groups=tuple(group.result for group in gathered.groups),
         lifecycle=gathered.lifecycle,
     )
@@ -73,8 +80,9 @@ def _sentences(run: Gathered) -> list[Sentence]:
     ]
 
 
-def _energy_chart(group: Group, provenance: str, margin: float) -> EnergyChart | None:
-    bars = _on_front([bar for bar in map(_bar, group.entries) if bar is not None])
+def _energy_chart(group: Group, margin: float) -> EnergyChart | None:
+    entries = _alike(group)
+    bars = _on_front([bar for bar in map(_bar, entries) if bar is not None])
     if not bars:
         return None
     where = f" ({group.result.name})"
@@ -88,11 +96,17 @@ def _energy_chart(group: Group, provenance: str, margin: float) -> EnergyChart |
     front = [bar.technique for bar in bars if bar.on_front]
     return EnergyChart(
         group=group.result.name,
-        provenance=provenance,
+        provenance=label(entry.total for entry in entries if entry.total is not None),
         title=title,
         pareto_title=f"Energy against accuracy{where}: {f.listed(front)} on the front" if front else "",
         bars=tuple(bars),
     )
+
+
+def _alike(group: Group) -> list[Entry]:
+    """Return the entries whose joules are known as the baseline's are: no others may stand beside them."""
+    first = group.baseline or (group.entries[0] if group.entries else None)
+    return [entry for entry in group.entries if first and stats.bill(entry.record) == stats.bill(first.record)]
 
 
 def _ratio(comparison: TechniqueComparison) -> float:
@@ -137,23 +151,27 @@ def _on_front(bars: Sequence[EnergyBar]) -> list[EnergyBar]:
     return [replace(bar, on_front=not beaten(bar)) for bar in bars]
 
 
-def _curve_chart(trainings: Sequence[Training], provenance: str) -> CurveChart | None:
-    curves = [curve for curve in map(_curve, trainings) if curve is not None]
+def _curve_chart(trainings: Sequence[Training]) -> CurveChart | None:
+    told = unlike(trainings)
+    curves = [curve for curve in (_curve(each, told=told) for each in trainings) if curve is not None]
     if not curves:
         return None
     target = next((each.records[0].target_quality for each in trainings), None)
-    reached = [each for each in trainings if each.to_target_j is not None]
+    reached = [each for each in trainings if each.to_target is not None]
     title = "Validation accuracy over the energy spent"
-    if reached and target is not None:
-        best = min(reached, key=lambda each: each.to_target_j or 0.0)
-        title = f"{best.technique} reaches {f.percent(target)} with {f.si(best.to_target_j or 0.0, 'J')}"
+    if target is not None and unlike(reached):
+        title = "Validation accuracy over the energy spent, known in unlike ways"
+    elif reached and target is not None:
+        spent_j, best = min((each.to_target.energy_j, each.technique) for each in reached if each.to_target)
+        title = f"{best} reaches {f.percent(target)} with {f.si(spent_j, 'J')}"
     elif target is not None:
         title = f"No training reached {f.percent(target)}"
     metric = next(each.records[0].curve[0].quality.metric for each in trainings if each.records[0].curve)
+    provenance = label(each.cost.total for each in trainings if each.cost is not None)
     return CurveChart(title=title, provenance=provenance, metric=metric, target=target, curves=tuple(curves))
 
 
-def _curve(training: Training) -> CurveData | None:
+def _curve(training: Training, *, told: bool) -> CurveData | None:
     record = training.records[0]
     try:
         energies = [stats.up_to(record, point.windows_done).energy_j for point in record.curve]
@@ -162,7 +180,7 @@ def _curve(training: Training) -> CurveData | None:
     if not energies or energies[-1] <= 0:
         return None
     return CurveData(
-        technique=training.technique,
+        technique=f"{training.technique} [{training.known}]" if told and training.known else training.technique,
         energies_j=tuple(energies),
         qualities=tuple(point.quality.value for point in record.curve),
         lows=tuple(point.quality.low for point in record.curve),
@@ -170,7 +188,7 @@ def _curve(training: Training) -> CurveData | None:
     )
 
 
-def _life_chart(run: Gathered, provenance: str) -> LifeChart | None:
+def _life_chart(run: Gathered) -> LifeChart | None:
     """Show the baseline's pipeline and the recommended one (or the cheapest) of the first group."""
     if not run.lifecycle.pipelines:
         return None
@@ -184,7 +202,7 @@ def _life_chart(run: Gathered, provenance: str) -> LifeChart | None:
     lead = shown[0]
     return LifeChart(
         title=f"Inference overtakes training after {f.count(lead.parity_tasks)} requests ({lead.infer_technique})",
-        provenance=provenance,
+        provenance=label(total for each in shown for total in (each.train, each.task)),
         lines=tuple(
             LifeLine(
                 name=each.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.compare import TechniqueComparison
 from harness.records import Quality
 from harness.stats import BreakEven, Difference, Interval, Payback
 
@@ -16,6 +17,11 @@ def si(value: float, unit: str) -> str:
     """Return `0.0123, "J"` as `12.3 mJ`."""
     power = _power(value)
     return f"{digits(value / 10.0**power)} {_PREFIXES[power]}{unit}"
+
+
+def joules(energy_j: float, known: str = "") -> str:
+    """Return `12.3 mJ`, followed by how the joules are known if that is to be said: `12.3 mJ [modelled]`."""
+    return f"{si(energy_j, 'J')} [{known}]" if known else si(energy_j, "J")
 
 
 def si_range(values: Sequence[float], unit: str) -> str:
@@ -83,6 +89,14 @@ def ratio(value: float) -> str:
 def interval_of(interval: Interval) -> str:
     """Return the bounds of a ratio."""
     return f"{ratio(interval.low)} to {ratio(interval.high)}"
+
+
+def span_of(comparison: TechniqueComparison) -> str:
+    """Return the bounds of a comparison's ratio, the error of the model in them where it does not cancel."""
+    widest = comparison.widest
+    if widest is None:
+        return NOTHING
+    return interval_of(widest) + (" with the model's error" if comparison.at_model_bounds else "")
 
 
 def difference_of(difference: Difference) -> str:

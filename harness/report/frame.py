@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def to_frame(run: Results) -> pd.DataFrame:
-    """Return one row a window with its case, its billed joules (model's low and high), seconds, tasks and doubts.
+    """Return one row a window with its case, its billed joules (the meters' low and high), seconds, tasks and doubts.
+
+    `provenance` is the weakest of the joules, `known` has the shares of all where they are mixed.
 
     A window whose joules are not known has missing values there (`pandas.NA`), never 0, and says why in `gap`.
     """
@@ -26,11 +28,18 @@ def to_frame(run: Results) -> pd.DataFrame:
 
 def _row(record: Record, window: Window) -> dict[str, Any]:
     case, measured = record.case, window.measured
-    energy: dict[str, Any] = {"energy_j": None, "low_j": None, "high_j": None, "provenance": None, "gap": None}
+    energy: dict[str, Any] = {
+        "energy_j": None,
+        "low_j": None,
+        "high_j": None,
+        "provenance": None,
+        "known": None,
+        "gap": None,
+    }
     try:
         total = stats.total(window, case.name)
         energy |= {"energy_j": total.energy_j, "low_j": total.low_j, "high_j": total.high_j}
-        energy["provenance"] = total.provenance.value
+        energy |= {"provenance": total.provenance.value, "known": total.label}
     except (NotMeasured, InvalidMeasurement) as error:
         energy["gap"] = str(error)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -10,19 +11,21 @@ from harness import stats
 from harness.compare import GroupComparison, Results, TechniqueComparison, compare_techniques, default_baselines
 from harness.errors import InvalidMeasurement, NotMeasured
 from harness.lifecycle import Lifecycle, lifecycle
-from harness.records import Frozen, MeterInfo, Ok, Phase, Provenance, Record, RunInfo
+from harness.records import Energy, Frozen, MeterInfo, Ok, Phase, Provenance, Record, RunInfo
 
 
 class Entry(Frozen, frozen=True, kw_only=True):
     """One infer case that ran: joules a task of a typical block, and its comparison unless it is the baseline.
 
-    `energy` is None if there are too few blocks; `gap` then says so.
+    `energy` is None if there are too few blocks; `gap` then says so. `known` is how its joules are known, where
+    that is not the same for all joules of the run.
     """
 
     record: Record
     total: stats.Total | None
     energy: stats.Interval | None
     comparison: TechniqueComparison | None
+    known: str = ""
     gap: str = ""
 
 
@@ -39,28 +42,58 @@ class Group(Frozen, frozen=True, kw_only=True):
 
 
 class Training(Frozen, frozen=True, kw_only=True):
-    """One training technique over its seeds. `to_target_j` is None unless every seed reached the target."""
+    """One training technique over its seeds. `to_target` is None unless every seed reached the target.
+
+    `known` is how its joules are known, where that is not the same for all joules of the run.
+    """
 
     technique: str
     records: tuple[Record, ...]
     cost: stats.TrainingTotal | None
-    to_target_j: float | None
+    to_target: stats.Total | None
     reached: int
     duration_s: float | None
+    known: str = ""
     gap: str = ""
 
 
+class Share(Frozen, frozen=True, kw_only=True):
+    """The run's billed joules that are known in one way; `sources` name domains and meters."""
+
+    provenance: Provenance
+    energy_j: float
+    sources: tuple[str, ...]
+
+
 class Gathered(Frozen, frozen=True, kw_only=True):
-    """A run, looked at from every side; `billing` are the meters whose joules are counted."""
+    """A run, looked at from every side.
+
+    `shares` are its billed joules by provenance, strongest first; `billed` the domains that are counted, by meter.
+    """
 
     info: RunInfo
     records: tuple[Record, ...]
     groups: tuple[Group, ...]
     trainings: tuple[Training, ...]
     lifecycle: Lifecycle
-    provenance: Provenance | None
+    shares: tuple[Share, ...]
     meters: tuple[MeterInfo, ...]
-    billing: tuple[MeterInfo, ...]
+    billed: dict[str, tuple[str, ...]]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all billed joules of the run are known in one way, so that this is said once for all."""
+        return len(self.shares) < 2
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """The weakest provenance of any billed joule; None where nothing was measured."""
+        return stats.weakest(share.provenance for share in self.shares) if self.shares else None
+
+    @property
+    def billing(self) -> tuple[MeterInfo, ...]:
+        """The meters whose joules are counted."""
+        return tuple(meter for meter in self.meters if meter.name in self.billed)
 
 
 def gather(run: Results, baselines: Mapping[Phase, str] | None = None) -> Gathered:
@@ -68,45 +101,85 @@ def gather(run: Results, baselines: Mapping[Phase, str] | None = None) -> Gather
     names = default_baselines() if baselines is None else baselines
     by_id = {record.case_id: record for record in run.records}
     found = compare_techniques(run, names)
-    groups = tuple(_group(result, by_id, run.info.confidence) for result in found)
-    billed = [
+    energies = [
         energy
         for record in run.records
         for window in record.windows
         for energy in window.measured.energies
         if energy.billed
     ]
-    meters = {meter.name: meter for record in run.records for meter in record.meters}
+    shares = _shares(energies)
+    plain = len(shares) < 2
     return Gathered(
         info=run.info,
         records=run.records,
-        groups=groups,
-        trainings=_trainings(run.records, run.info.confidence),
+        groups=tuple(_group(result, by_id, run.info.confidence, plain=plain) for result in found),
+        trainings=_trainings(run.records, run.info.confidence, plain=plain),
         lifecycle=lifecycle(run, names),
-        provenance=stats.weakest(energy.provenance for energy in billed) if billed else None,
-        meters=tuple(meters.values()),
-        billing=tuple(meter for name, meter in meters.items() if any(energy.meter == name for energy in billed)),
+        shares=shares,
+        meters=_meters(run.records),
+        billed=_by_meter(energies),
     )
 
 
-def _group(result: GroupComparison, by_id: Mapping[str, Record], confidence: float) -> Group:
+def _shares(energies: Sequence[Energy]) -> tuple[Share, ...]:
+    ways = [way for way in Provenance if any(energy.provenance is way for energy in energies)]
+    return tuple(
+        Share(
+            provenance=way,
+            energy_j=math.fsum(energy.energy_j for energy in energies if energy.provenance is way),
+            sources=tuple(
+                sorted({f"{energy.domain} by {energy.meter}" for energy in energies if energy.provenance is way})
+            ),
+        )
+        for way in ways
+    )
+
+
+def _by_meter(energies: Sequence[Energy]) -> dict[str, tuple[str, ...]]:
+    domains: dict[str, set[str]] = {}
+    for energy in energies:
+        domains.setdefault(energy.meter, set()).add(energy.domain)
+    return {meter: tuple(sorted(names)) for meter, names in sorted(domains.items())}
+
+
+def _meters(records: Sequence[Record]) -> tuple[MeterInfo, ...]:
+    """Return each meter once; where its self-tests differ, the last one, or the last one that found a fault."""
+    found: dict[bytes, MeterInfo] = {}
+    for record in records:
+        for meter in record.meters:
+            key = msgspec.json.encode((meter.name, meter.domains, meter.provenance, meter.boundary, meter.coefficients))
+            known = found.get(key)
+            if known is None or faulty(meter) or not faulty(known):
+                found[key] = meter
+    return tuple(found.values())
+
+
+def faulty(meter: MeterInfo) -> bool:
+    """Say whether the meter was tested and did not pass."""
+    test = meter.self_test
+    return test is not None and not (test.monotonic and test.plausible)
+
+
+def _group(result: GroupComparison, by_id: Mapping[str, Record], confidence: float, *, plain: bool) -> Group:
     compared = {each.case_id: each for each in result.comparisons}
     ids = sorted(result.case_ids, key=lambda case_id: case_id != result.baseline_id)
-    entries = [_entry(by_id[case_id], compared.get(case_id), confidence) for case_id in ids]
+    entries = [_entry(by_id[case_id], compared.get(case_id), confidence, plain=plain) for case_id in ids]
     return Group(result=result, entries=tuple(entry for entry in entries if isinstance(entry.record.outcome, Ok)))
 
 
-def _entry(record: Record, comparison: TechniqueComparison | None, confidence: float) -> Entry:
+def _entry(record: Record, comparison: TechniqueComparison | None, confidence: float, *, plain: bool) -> Entry:
     total, energy, gap = None, None, ""
     try:
         total = stats.energy_per_task(record)
         energy = stats.energy_interval(record, confidence)
     except (NotMeasured, InvalidMeasurement) as error:
         gap = str(error)
-    return Entry(record=record, total=total, energy=energy, comparison=comparison, gap=gap)
+    known = total.label if total is not None and not plain else ""
+    return Entry(record=record, total=total, energy=energy, comparison=comparison, known=known, gap=gap)
 
 
-def _trainings(records: Sequence[Record], confidence: float) -> tuple[Training, ...]:
+def _trainings(records: Sequence[Record], confidence: float, *, plain: bool) -> tuple[Training, ...]:
     """Return one row a training technique (and parameters), its seeds together."""
     ended = [record for record in records if record.case.phase is Phase.TRAIN and isinstance(record.outcome, Ok)]
     families: dict[str, tuple[Record, ...]] = {}
@@ -114,32 +187,36 @@ def _trainings(records: Sequence[Record], confidence: float) -> tuple[Training, 
         key = msgspec.structs.replace(record.case, seed=0).case_id
         families.setdefault(key, stats.repetitions(record, ended))
     names = [family[0].case.technique for family in families.values()]
-    return tuple(_training(family, confidence, names) for family in families.values())
+    return tuple(_training(family, confidence, names, plain=plain) for family in families.values())
 
 
-def _training(family: tuple[Record, ...], confidence: float, names: Sequence[str]) -> Training:
+def _training(family: tuple[Record, ...], confidence: float, names: Sequence[str], *, plain: bool) -> Training:
     case = family[0].case
     name = case.technique
     if names.count(name) > 1:
         shown = ", ".join(f"{key}={value}" for key, value in case.params.items())
         name = f"{name} ({shown or case.device})"
     cost, duration_s, gap = None, None, ""
-    reached: list[float] = []
+    reached: list[stats.Total] = []
+    to_target = None
     try:
         cost = stats.training_interval(family, confidence)
         duration_s = sum(stats.training_duration_s(record) for record in family) / len(family)
         if case_has_target(family):
             totals = [stats.to_target(record) for record in family]
-            reached = [each.energy_j for each in totals if each is not None]
+            reached = [each for each in totals if each is not None]
+            if reached and len(reached) == len(family):
+                to_target = stats.scaled(stats.add(reached), 1.0 / len(reached))
     except (NotMeasured, InvalidMeasurement) as error:
         gap = str(error)
     return Training(
         technique=name,
         records=family,
         cost=cost,
-        to_target_j=sum(reached) / len(reached) if reached and len(reached) == len(family) else None,
+        to_target=to_target,
         reached=len(reached),
         duration_s=duration_s,
+        known=cost.total.label if cost is not None and not plain else "",
         gap=gap,
     )
 

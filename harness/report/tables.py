@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness import stats
 from harness.errors import NotMeasured
 from harness.records import Doubt, Record, WindowKind
 from harness.report import formats as f
 from harness.report.gather import Entry, Gathered, Group, Training
 from harness.report.model import Cell, Column, Table
+from harness.report.provenance import bounds_heading, bounds_note, label
 from harness.report.words import quality_state
 from harness.stats import Spread
 
 _EMPTY = Cell(text=f.NOTHING)
+_PROVENANCE = Column(name="provenance", numeric=False)
+"""Stands beside joules where not all joules of the run are known in one way."""
 
 
-def inference_tables(group: Group, provenance: str, margin: float, *, several: bool) -> tuple[Table, ...]:
+def inference_tables(group: Group, margin: float, *, several: bool) -> tuple[Table, ...]:
     """Return what inference costs in energy and quality, and in time, memory and building."""
     if not group.entries:
         return ()
     where = f" on {group.result.name}" if several else ""
     return (
-        _energy_table(group, provenance, margin, where),
+        _energy_table(group, margin, where),
         _time_table(group, where),
     )
 
 
-def _energy_table(group: Group, provenance: str, margin: float, where: str) -> Table:
+def _energy_table(group: Group, margin: float, where: str) -> Table:
+    totals = [entry.total for entry in group.entries if entry.total is not None]
+    told = any(entry.known for entry in group.entries)
     result = group.result
     family = sum(c.ratio is not None for c in result.comparisons)
     together = "s hold together" if family != 1 else " holds"
     notes = [
         (
             f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; "
-            f"beside it the model's low and high where joules are modelled. Provenance: {provenance}."
+            f"{bounds_note(totals)} Provenance: {label(totals)}."
         ),
         (
             f"Ratios are paired over interleaved blocks; {family} interval{together} "
@@ -46,25 +53,26 @@ def _energy_table(group: Group, provenance: str, margin: float, where: str) -> T
         columns=(
             Column(name="technique", numeric=False),
             Column(name="energy a task"),
-            Column(name="model low–high", extra=True),
+            Column(name=bounds_heading(totals), extra=True),
+            *((_PROVENANCE,) if told else ()),
             Column(name="ratio"),
             Column(name="verdict", numeric=False),
             Column(name="accuracy", extra=True),
             Column(name="difference (points)"),
         ),
-        rows=tuple(_energy_row(entry, margin) for entry in group.entries),
+        rows=tuple(_energy_row(entry, margin, told=told) for entry in group.entries),
         notes=tuple(notes),
     )
 
 
-def _energy_row(entry: Entry, margin: float) -> tuple[Cell, ...]:
+def _energy_row(entry: Entry, margin: float, *, told: bool) -> tuple[Cell, ...]:
     quality = entry.record.quality
     accuracy = Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else _EMPTY
     c = entry.comparison
     if c is None:
         compared = (Cell(text="1"), Cell(text="baseline"), accuracy, _EMPTY)
     else:
-        ratio = Cell(text=f.ratio(c.ratio.estimate), detail=f.interval_of(c.ratio)) if c.ratio else _EMPTY
+        ratio = Cell(text=f.ratio(c.ratio.estimate), detail=f.span_of(c)) if c.ratio else _EMPTY
         state = quality_state(c, margin)
         short = {"not worse": "accuracy not worse", "unresolved": "accuracy unresolved"}
         verdict = Cell(text=c.verdict.value, detail=short.get(state, f"accuracy {state}"))
@@ -72,7 +80,14 @@ def _energy_row(entry: Entry, margin: float) -> tuple[Cell, ...]:
             Cell(text=f.signed(c.quality.value * 100), detail=f.difference_of(c.quality)) if c.quality else _EMPTY
         )
         compared = (ratio, verdict, accuracy, difference)
-    return (Cell(text=entry.record.case.technique), *_energy_cells(entry), *compared)
+    known = (known_cell(entry.known),) if told else ()
+    return (Cell(text=entry.record.case.technique), *_energy_cells(entry), *known, *compared)
+
+
+def known_cell(known: str) -> Cell:
+    """Return how joules are known: one word, or `mixed` and the shares below it."""
+    word, _, shares = known.partition(": ")
+    return Cell(text=word or f.NOTHING, detail=shares)
 
 
 def _energy_cells(entry: Entry) -> tuple[Cell, Cell]:
@@ -84,7 +99,7 @@ def _energy_cells(entry: Entry) -> tuple[Cell, Cell]:
         text=f.si(per_task_j, "J"),
         detail=f.si_range((energy.low, energy.high), "J") if energy is not None else "no interval: one block",
     )
-    if not total.modelled:
+    if not total.bounded:
         return shown, _EMPTY
     scale = per_task_j / total.energy_j
     return shown, Cell(text=f.si_range((total.low_j * scale, total.high_j * scale), "J"))
@@ -120,7 +135,8 @@ def _time_table(group: Group, where: str) -> Table:
 
 
 def _net(entry: Entry) -> Cell:
-    return Cell(text=_or_nothing(lambda: f.si(stats.net_energy_per_task_j(entry.record), "J")))
+    net = _or_nothing(lambda: f.si(stats.net_energy_per_task_j(entry.record), "J"))
+    return Cell(text=net, detail=entry.known.partition(":")[0])
 
 
 def _time_row(entry: Entry) -> tuple[Cell, ...]:
@@ -133,12 +149,21 @@ def _time_row(entry: Entry) -> tuple[Cell, ...]:
         Cell(text=_or_nothing(lambda: f.si(stats.duration_per_task_s(record), "s")), detail=time_ratio),
         Cell(text=_or_nothing(lambda: f.si(stats.cpu_per_task_s(record), "s"))),
         Cell(text=_or_nothing(lambda: f"{stats.peak_memory_bytes(record) / 2**20:,.0f} MiB")),
-        Cell(text=_or_nothing(lambda: f.si(stats.build_total(record).energy_j, "J"))),
+        _total_cell(lambda: stats.build_total(record), told=bool(entry.known)),
         Cell(text=f.payback(c.break_even) if c else f.NOTHING, detail=f.payback_range(c.break_even) if c else ""),
         Cell(text=f"{difference:.1e}" if difference is not None else f.NOTHING),
         Cell(text=f"{energy.n_blocks} in {energy.n_forks}" if energy else f.NOTHING),
         Cell(text=doubts_of(record)),
     )
+
+
+def _total_cell(make: Callable[[], stats.Total], *, told: bool) -> Cell:
+    """Return joules, with how they are known where that is to be told."""
+    try:
+        total = make()
+    except NotMeasured:
+        return _EMPTY
+    return Cell(text=f.si(total.energy_j, "J"), detail=total.label if told else "")
 
 
 def doubts_of(record: Record) -> str:
@@ -162,6 +187,8 @@ def training_table(run: Gathered) -> Table | None:
     if not run.trainings:
         return None
     target = next((each.records[0].target_quality for each in run.trainings), None)
+    totals = [each.cost.total for each in run.trainings if each.cost is not None]
+    told = any(each.known for each in run.trainings)
     goal = f"energy to {f.percent(target)} validation accuracy" if target is not None else "energy to target"
     return Table(
         key="training",
@@ -169,7 +196,8 @@ def training_table(run: Gathered) -> Table | None:
         columns=(
             Column(name="technique", numeric=False),
             Column(name="energy to the end"),
-            Column(name="model low–high", extra=True),
+            Column(name=bounds_heading(totals), extra=True),
+            *((_PROVENANCE,) if told else ()),
             Column(name=goal),
             Column(name="test accuracy"),
             Column(name="examples", extra=True),
@@ -177,7 +205,7 @@ def training_table(run: Gathered) -> Table | None:
             Column(name="evaluations, not billed", extra=True),
             Column(name="doubts", numeric=False, extra=True),
         ),
-        rows=tuple(_training_row(each) for each in run.trainings),
+        rows=tuple(_training_row(each, told=told) for each in run.trainings),
         notes=(
             "Trainings run one after another, alone, not interleaved: a drift of the machine is in their differences.",
             (
@@ -189,7 +217,7 @@ def training_table(run: Gathered) -> Table | None:
     )
 
 
-def _training_row(training: Training) -> tuple[Cell, ...]:
+def _training_row(training: Training, *, told: bool) -> tuple[Cell, ...]:
     cost, record = training.cost, training.records[0]
     seeds = "" if len(training.records) == 1 else f"{len(training.records)} seeds"
     if cost is None:
@@ -200,17 +228,18 @@ def _training_row(training: Training) -> tuple[Cell, ...]:
         kind = cost.spread.value if cost.spread is not Spread.NONE else "no interval: nothing repeats"
         spent = Cell(text=f.si(cost.total.energy_j, "J"), detail=f"{span}{kind}")
         bounds = (cost.total.low_j, cost.total.high_j)
-        model = Cell(text=f.si_range(bounds, "J")) if cost.total.modelled else _EMPTY
+        model = Cell(text=f.si_range(bounds, "J")) if cost.total.bounded else _EMPTY
     quality = record.quality
     return (
         Cell(text=training.technique, detail=seeds),
         spent,
         model,
+        *((known_cell(training.known),) if told else ()),
         _target_cell(training),
         Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else _EMPTY,
         Cell(text=f"{record.curve[-1].examples:,}" if record.curve else f.NOTHING),
         Cell(text=f.si(training.duration_s, "s") if training.duration_s is not None else f.NOTHING),
-        Cell(text=_or_nothing(lambda: f.si(stats.eval_total(record).energy_j, "J"))),
+        _total_cell(lambda: stats.eval_total(record), told=told),
         Cell(text=doubts_of(record)),
     )
 
@@ -219,8 +248,8 @@ def _target_cell(training: Training) -> Cell:
     record, cost = training.records[0], training.cost
     if record.target_quality is None or not record.curve:
         return Cell(text=f.NOTHING, detail="no target")
-    if training.to_target_j is not None:
-        return Cell(text=f.si(training.to_target_j, "J"))
+    if training.to_target is not None:
+        return Cell(text=f.si(training.to_target.energy_j, "J"), detail=training.known and training.to_target.label)
     within = f"within {f.si(cost.total.energy_j, 'J')}" if cost is not None else ""
     return Cell(text="not reached", detail=within)
 

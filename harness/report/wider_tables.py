@@ -1,14 +1,15 @@
-"""The tables about the lifecycle, what did not run, the meters, the host, the data and the model."""
+"""The tables about the lifecycle, what did not run, the host, the data and the model."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.lifecycle import PUBLISHED_SPLITS, REQUESTS, energy_at, inference_share
+from harness.lifecycle import PUBLISHED_SPLITS, REQUESTS, Pipeline, energy_at, inference_share
 from harness.records import Failed, Ok, Skipped
 from harness.report import formats as f
 from harness.report.gather import Gathered
 from harness.report.model import Cell, Column, Table
+from harness.report.provenance import label
 
 _ESSENTIAL = (REQUESTS[0], 10**5, 10**6, REQUESTS[-1])
 
@@ -26,6 +27,7 @@ def lifecycle_tables(run: Gathered) -> tuple[Table, ...]:
         rows.append(
             (
                 Cell(text=pipeline.name, detail=pipeline.group),
+                *(() if run.uniform else (_known(pipeline),)),
                 Cell(text=f.count(pipeline.parity_tasks), detail=span),
                 *(
                     Cell(
@@ -42,18 +44,23 @@ def lifecycle_tables(run: Gathered) -> tuple[Table, ...]:
         intro="Total energy at N requests, and below it the share of inference.",
         columns=(
             Column(name="pipeline", numeric=False),
+            *(() if run.uniform else (Column(name="provenance: training, a task", numeric=False),)),
             Column(name="inference overtakes training at"),
             *(Column(name=f"N = {f.power_of_ten(n)}", extra=n not in _ESSENTIAL) for n in REQUESTS),
         ),
         rows=tuple(rows),
         notes=(
             (
-                f"Provenance: {run.provenance.value if run.provenance else 'none'}. One training, without the "
+                f"Provenance: {label(pipeline.train for pipeline in pipelines)}. One training, without the "
                 "search and the failed attempts before it."
             ),
         ),
     )
     return life, _published_table()
+
+
+def _known(pipeline: Pipeline) -> Cell:
+    return Cell(text=pipeline.train.label, detail=f"a task: {pipeline.task.label}")
 
 
 def _published_table() -> Table:
@@ -102,38 +109,6 @@ def outcome_table(run: Gathered) -> Table | None:
     names = ("case", "outcome", "reason")
     columns = tuple(Column(name=name, numeric=False) for name in names)
     return Table(key="outcomes", title="Skipped and failed cases", columns=columns, rows=tuple(rows))
-
-
-def meter_table(run: Gathered) -> Table | None:
-    """Return how each meter knows its joules and what reading it costs."""
-    if not run.meters:
-        return None
-    rows = tuple(
-        (
-            Cell(text=meter.name, detail=", ".join(meter.domains)),
-            Cell(text=meter.provenance.value),
-            Cell(text=meter.boundary, detail=meter.coefficients or ""),
-            Cell(text=_refresh(meter.refresh_s)),
-            Cell(text=f.si(meter.read_cost_s, "s") if meter.read_cost_s is not None else f.NOTHING),
-            Cell(text="; ".join(meter.notes) or f.NOTHING),
-        )
-        for meter in run.meters
-    )
-    columns = (
-        Column(name="meter", numeric=False),
-        Column(name="provenance", numeric=False),
-        Column(name="boundary and coefficients", numeric=False),
-        Column(name="refresh"),
-        Column(name="cost of a read"),
-        Column(name="notes", numeric=False),
-    )
-    return Table(key="meters", title="Meters", columns=columns, rows=rows)
-
-
-def _refresh(refresh_s: float | None) -> str:
-    if refresh_s is None:
-        return f.NOTHING
-    return "on demand" if refresh_s == 0 else f.si(refresh_s, "s")
 
 
 def facts_tables(run: Gathered) -> tuple[Table, ...]:

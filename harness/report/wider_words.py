@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.lifecycle import Pipeline, inference_share
-from harness.records import Doubt, Failed, Ok, Provenance, Skipped, WindowKind
+from harness import stats
+from harness.lifecycle import Pipeline, inference_share, total_at
+from harness.records import Doubt, Failed, Ok, Skipped, WindowKind
 from harness.report import formats as f
 from harness.report.gather import Gathered, Training
 from harness.report.model import Kind, Sentence
@@ -28,6 +29,8 @@ _DOUBTS = {
     Doubt.ONE_FORK: "one process only, so the luck of its memory layout is in the result; raise measure.forks",
     Doubt.NO_IDLE_BASELINE: "no idle window, so idle power is not known",
     Doubt.METER_MISSING: "a meter gave no reading",
+    Doubt.WINDOWS_OVERLAP: "another window was open meanwhile, and both hold the same joules; do not add them up",
+    Doubt.THROTTLED: "a device held its clocks down (power or heat); cool it, or set a clock that it can keep",
 }
 
 
@@ -42,19 +45,33 @@ def training_sentences(run: Gathered) -> list[Sentence]:
     if target is None:
         parts = [f"{each.technique} {_ended(each)}" for each in known]
         return [_training(f"No target quality was set, so trainings are not ranked: {'; '.join(parts)}.")]
-    reached = sorted((each for each in known if each.to_target_j is not None), key=lambda each: each.to_target_j or 0.0)
-    missed = [each for each in known if each.to_target_j is None]
+    reached = sorted((each for each in known if each.to_target is not None), key=_to_target_j)
+    missed = [each for each in known if each.to_target is None]
     goal = f"the target of {f.percent(target)} validation accuracy"
     sentences = []
-    if reached:
-        best = reached[0]
-        text = f"{best.technique} reaches {goal} for the fewest joules: {f.si(best.to_target_j or 0.0, 'J')}"
-        others = [f"{each.technique} {f.si(each.to_target_j or 0.0, 'J')}" for each in reached[1:]]
+    spent = [f.joules(_to_target_j(each), each.known) for each in reached]
+    others = [f"{each.technique} {joules}" for each, joules in zip(reached, spent, strict=True)]
+    if unlike(reached):
+        text = f"Trainings that reach {goal} are not ranked, because their joules are known in unlike ways"
+        sentences.append(_training(f"{text}: {'; '.join(others)}."))
+    elif reached:
+        text = f"{reached[0].technique} reaches {goal} for the fewest joules: {spent[0]}"
+        others = others[1:]
         sentences.append(_training(f"{text} ({'; '.join(others)})." if others else f"{text}."))
     else:
         sentences.append(_training(f"No training reached {goal}."))
     sentences += [_training(f"{each.technique}: {goal} was not reached within {_spent(each)}.") for each in missed]
     return sentences
+
+
+def unlike(trainings: Sequence[Training]) -> bool:
+    """Say whether these trainings bill other domains or know them in other ways, so that they have no order."""
+    bills = [stats.bill(record) for training in trainings for record in training.records]
+    return any(bill != bills[0] for bill in bills)
+
+
+def _to_target_j(training: Training) -> float:
+    return training.to_target.energy_j if training.to_target is not None else 0.0
 
 
 def _training(text: str) -> Sentence:
@@ -64,7 +81,7 @@ def _training(text: str) -> Sentence:
 def _spent(training: Training) -> str:
     if training.cost is None:
         return "its training"
-    spent = f.si(training.cost.total.energy_j, "J")
+    spent = f.joules(training.cost.total.energy_j, training.known)
     seeds = len(training.records)
     return spent if seeds == 1 else f"{spent} (mean) in {seeds - training.reached} of {seeds} seeds"
 
@@ -81,65 +98,32 @@ def lifecycle_sentences(run: Gathered, preferred: Sequence[str]) -> list[Sentenc
     if not pipelines:
         return []
     chosen = [each for each in pipelines if each.infer_case_id in preferred] or list(pipelines[:1])
-    sentences = [_parity(each) for each in chosen]
+    sentences = [_parity(each, run) for each in chosen]
+    if not run.lifecycle.cheapest:
+        return sentences
     million = min(run.lifecycle.cheapest, key=lambda each: abs(each.requests - 10**6))
+    (pipeline,) = [each for each in pipelines if (each.name, each.group) == (million.pipeline, million.group)][:1]
+    known = "" if run.uniform else total_at(pipeline, million.requests).label
     text = (
         f"At {f.power_of_ten(million.requests)} requests the cheapest pipeline measured whose accuracy is shown "
-        f"to be within the margin of the best is {million.pipeline}: {f.si(million.energy_j, 'J')} in all, "
+        f"to be within the margin of the best is {million.pipeline}: {f.joules(million.energy_j, known)} in all, "
         f"{f.percent(million.inference_share)} of it inference."
     )
     return [*sentences, Sentence(kind=Kind.LIFECYCLE, text=text)]
 
 
-def _parity(pipeline: Pipeline) -> Sentence:
+def _parity(pipeline: Pipeline, run: Gathered) -> Sentence:
+    trained = f.joules(pipeline.train_j, "" if run.uniform else pipeline.train.label)
     span = ""
     if pipeline.parity_low is not None and pipeline.parity_high is not None:
         span = f" ({f.count(pipeline.parity_low)} to {f.count(pipeline.parity_high)})"
     share = inference_share(pipeline, 10 * pipeline.parity_tasks)
     text = (
         f"Inference with {pipeline.infer_technique} overtakes its training by {pipeline.train_technique} "
-        f"({f.si(pipeline.train_j, 'J')}) after {f.count(pipeline.parity_tasks)} requests{span}; "
+        f"({trained}) after {f.count(pipeline.parity_tasks)} requests{span}; "
         f"at ten times as many it is {f.percent(share, 0)} of the energy, building counted."
     )
     return Sentence(kind=Kind.LIFECYCLE, text=text)
-
-
-def provenance_sentence(run: Gathered) -> Sentence:
-    """Say how the joules are known."""
-    if run.provenance is None:
-        text = "No joule was measured in this run; `joulebench doctor` says what this host offers."
-    elif run.provenance is Provenance.FAKE:
-        text = "The joules are fake: they come from a meter for tests."
-    elif run.provenance is Provenance.MODELLED:
-        model = "; ".join(_model(meter.coefficients, meter.notes) for meter in run.billing if meter.coefficients)
-        text = (
-            f"The joules are modelled, not metered: W per vCPU × CPU-seconds{f' ({model})' if model else ''}. "
-            f"Absolute joules are uncertain by a factor of {_factors(run)}; ratios between techniques on this host "
-            "are not, because the error of the model cancels in them."
-        )
-    else:
-        names = (
-            f.listed([f"{meter.name} ({meter.boundary})" for meter in run.billing])
-            if run.billing
-            else "the host's meters"
-        )
-        text = f"The joules are known by {run.provenance.value} from {names}."
-    return Sentence(kind=Kind.PROVENANCE, text=text)
-
-
-def _model(coefficients: str | None, notes: Sequence[str]) -> str:
-    return "; ".join(part for part in (coefficients, *notes[:1]) if part)
-
-
-def _factors(run: Gathered) -> str:
-    totals = [entry.total for group in run.groups for entry in group.entries if entry.total is not None]
-    totals += [training.cost.total for training in run.trainings if training.cost is not None]
-    known = [total for total in totals if total.energy_j > 0]
-    if not known:
-        return "unknown size"
-    low = min(total.low_j / total.energy_j for total in known)
-    high = max(total.high_j / total.energy_j for total in known)
-    return f"{f.digits(low)} to {f.digits(high)}"
 
 
 def doubt_lines(run: Gathered) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from harness.compare import TechniqueComparison, Verdict
 from harness.report import formats as f
 from harness.report.gather import Entry, Group
 from harness.report.model import Kind, Sentence
-from harness.stats import Difference, Interval, Payback, items_to_resolve
+from harness.stats import Difference, Interval, Payback, items_to_resolve, pooled
 
 
 def quality_state(comparison: TechniqueComparison, margin: float) -> str:
@@ -49,7 +49,9 @@ def group_sentences(group: Group, margin: float, *, several: bool) -> list[Sente
     sentences = [_recommendation(best, baseline, baseline.energy, group, margin, where)]
     sentences += _cheaper_but_unsettled(rivals, best, margin, where)
     sentences += _costs_and_undecided(rivals, where)
-    sentences += [_payback(c, where) for _, c in rivals if c.verdict is Verdict.SAVES and c.break_even is not None]
+    sentences += [
+        _payback(entry, c, where) for entry, c in rivals if c.verdict is Verdict.SAVES and c.break_even is not None
+    ]
     return sentences
 
 
@@ -59,16 +61,19 @@ def _recommendation(
     base = baseline.record.case.technique
     if best is None or best.comparison is None or best.comparison.ratio is None or best.comparison.quality is None:
         text = (
-            f"{where}keep {base} ({f.si(base_energy.estimate, 'J')} a task): no technique was shown to draw less "
-            f"at an accuracy that is not worse by more than {f.percent(margin)[:-2]} points."
+            f"{where}keep {base} ({f.joules(base_energy.estimate, baseline.known)} a task): no technique was shown to "
+            f"draw less at an accuracy that is not worse by more than {f.percent(margin)[:-2]} points."
         )
         return Sentence(kind=Kind.RECOMMEND, text=_capital(text))
     c, ratio, quality = best.comparison, best.comparison.ratio, best.comparison.quality
+    known = baseline.known
+    alike = best.known == baseline.known
     mine = best.energy.estimate if best.energy is not None else base_energy.estimate * ratio.estimate
     text = (
         f"{where}use {c.technique}: it draws {f.change(ratio.estimate)} energy a task than {base}, about "
-        f"{f.si(mine, 'J')} instead of {f.si(base_energy.estimate, 'J')} "
-        f"(ratio {f.ratio(ratio.estimate)}, {_confidence(group)} interval {f.interval_of(ratio)}), "
+        f"{f.joules(mine, '' if alike else best.known)} instead of "
+        f"{f.joules(base_energy.estimate, f'both {known}' if alike and known else known)} "
+        f"(ratio {f.ratio(ratio.estimate)}, {_confidence(group)} interval {f.span_of(c)}), "
         f"{_accuracy(c, quality, margin)}."
     )
     return Sentence(kind=Kind.RECOMMEND, text=_capital(text))
@@ -99,7 +104,7 @@ def _cheaper_but_unsettled(
     for entry, c in rivals:
         if entry is best or c.verdict is not Verdict.SAVES or c.ratio is None:
             continue
-        saved = f"{where}{c.technique} draws {f.change(c.ratio.estimate)} than {c.baseline} ({f.interval_of(c.ratio)})"
+        saved = f"{where}{c.technique} draws {f.change(c.ratio.estimate)} than {c.baseline} ({f.span_of(c)})"
         state, quality = quality_state(c, margin), c.quality
         if quality is None:
             text = f"{saved}, but its accuracy was not measured."
@@ -134,13 +139,13 @@ def _costs_and_undecided(rivals: Sequence[tuple[Entry, TechniqueComparison]], wh
         if c.verdict is Verdict.COSTS_MORE and c.ratio is not None:
             text = (
                 f"{where}{c.technique} saved nothing: it draws {f.change(c.ratio.estimate)} than {c.baseline} "
-                f"(ratio {f.ratio(c.ratio.estimate)}, {f.interval_of(c.ratio)})."
+                f"(ratio {f.ratio(c.ratio.estimate)}, {f.span_of(c)})."
             )
             sentences.append(Sentence(kind=Kind.COSTS, text=_capital(text)))
         elif c.verdict is Verdict.NO_DIFFERENCE_SHOWN and c.ratio is not None:
             text = (
                 f"{where}{c.technique} showed no saving: its ratio to {c.baseline} is {f.ratio(c.ratio.estimate)}, and "
-                f"the interval {f.interval_of(c.ratio)} contains 1."
+                f"the interval {f.span_of(c)} contains 1."
             )
             sentences.append(Sentence(kind=Kind.UNDECIDED, text=_capital(text)))
         elif c.verdict is Verdict.NOT_MEASURED:
@@ -149,18 +154,21 @@ def _costs_and_undecided(rivals: Sequence[tuple[Entry, TechniqueComparison]], wh
     return sentences
 
 
-def _payback(c: TechniqueComparison, where: str) -> Sentence:
+def _payback(entry: Entry, c: TechniqueComparison, where: str) -> Sentence:
     paid = c.break_even
-    extra_j = (c.build.energy_j - c.baseline_build.energy_j) if c.build and c.baseline_build else 0.0
+    extra = ""
+    if c.build is not None and c.baseline_build is not None:
+        known = pooled((c.build, c.baseline_build)).label if entry.known else ""
+        extra = f.joules(c.build.energy_j - c.baseline_build.energy_j, known)
     if paid is None or paid.payback is Payback.AT_ONCE:
         text = f"{where}building {c.technique} costs no more than building {c.baseline}: it saves from the first task."
     elif paid.payback is Payback.AFTER:
         text = (
-            f"{where}building {c.technique} costs {f.si(extra_j, 'J')} more than building {c.baseline}, "
+            f"{where}building {c.technique} costs {extra} more than building {c.baseline}, "
             f"paid back after {f.payback(paid)} ({f.payback_range(paid)})."
         )
     else:
-        text = f"{where}building {c.technique} costs {f.si(extra_j, 'J')} more; that it is paid back is not shown."
+        text = f"{where}building {c.technique} costs {extra} more; that it is paid back is not shown."
     return Sentence(kind=Kind.PAYBACK, text=_capital(text))
 
 

@@ -78,6 +78,7 @@ class Context:
                 meters=self.suite.measure.meters,
                 slice_size=infer.slice if infer else 32,
                 base_folder=str(self.suite_folder),
+                trace=self.suite.measure.trace,
             )
         )
         return session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.stats.breakeven import BreakEven, Payback, break_even
+from harness.stats.breakeven import BreakEven, Payback, break_even, widest
 from harness.stats.multiple import familywise, holm
 from harness.stats.paired import (
     Interval,
@@ -17,9 +17,8 @@ from harness.stats.paired import (
     ratio_interval,
 )
 from harness.stats.proportion import Difference, accuracy, accuracy_difference, bonett_price, items_to_resolve, wilson
+from harness.stats.sums import Part, Total, add, bill, pooled, scaled, weakest
 from harness.stats.totals import (
-    Total,
-    add,
     build_total,
     cpu_per_task_s,
     duration_per_task_s,
@@ -34,7 +33,6 @@ from harness.stats.totals import (
     training_duration_s,
     training_total,
     up_to,
-    weakest,
 )
 from harness.stats.training import Spread, TrainingTotal, repetitions, training_interval
 
@@ -43,6 +41,7 @@ __all__ = [
     "Difference",
     "Interval",
     "Location",
+    "Part",
     "Payback",
     "Spread",
     "Total",
@@ -50,6 +49,7 @@ __all__ = [
     "accuracy",
     "accuracy_difference",
     "add",
+    "bill",
     "bonett_price",
     "break_even",
     "build_total",
@@ -70,9 +70,11 @@ __all__ = [
     "net_energy_per_task_j",
     "paired_log_ratios",
     "peak_memory_bytes",
+    "pooled",
     "ratio_interval",
     "repetitions",
     "run_total",
+    "scaled",
     "to_target",
     "total",
     "training_duration_s",
@@ -80,5 +82,6 @@ __all__ = [
     "training_total",
     "up_to",
     "weakest",
+    "widest",
     "wilson",
 ]

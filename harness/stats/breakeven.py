@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from harness.records import Frozen
@@ -46,4 +47,18 @@ def break_even(extra_j: float, saving_per_task_j: float, saving_low_j: float, sa
         tasks=extra_j / saving_per_task_j,
         low=extra_j / saving_high_j,
         high=extra_j / saving_low_j,
+    )
+
+
+def widest(paid: Sequence[BreakEven]) -> BreakEven:
+    """Return the first break-even with an interval that holds all of them; if they do not agree, none is shown."""
+    first = paid[0]
+    lows = [each.low for each in paid if each.low is not None]
+    if any(each.payback is not first.payback for each in paid):
+        return BreakEven(payback=Payback.NOT_SHOWN, low=min(lows, default=None))
+    if first.payback is not Payback.AFTER:
+        return first
+    highs = [each.high for each in paid if each.high is not None]
+    return BreakEven(
+        payback=Payback.AFTER, tasks=first.tasks, low=min(lows, default=None), high=max(highs, default=None)
     )

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.records import Doubt, Frozen, Record, Window, WindowKind
+from harness.stats.sums import bill
 from harness.stats.totals import total
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ class Location(Frozen, frozen=True, kw_only=True):
 def log_ratios(
     base_windows: Sequence[Window], windows: Sequence[Window], *, quantity: str = "energy", case: str = "a case"
 ) -> dict[int, tuple[float, ...]]:
-    """Return fork → log(case / baseline) of energy (or `duration`) a task, one value a block.
+    """Return fork → log(case / baseline) of a quantity a task, one value a block.
 
-    The windows of a block are pooled; a block counts if both sides ended it (as many windows on either).
+    `quantity` is `energy`, `duration`, or `model-low` or `model-high`: energy as it were if the model erred as far
+    as it may. The windows of a block are pooled; a block counts if both sides ended it (as many windows on either).
 
     Raises: NotMeasured, InvalidMeasurement: a window cannot be used.
     """
@@ -102,10 +104,11 @@ def log_ratios(
 def paired_log_ratios(record: Record, baseline: Record, *, quantity: str = "energy") -> dict[int, tuple[float, ...]]:
     """Return `log_ratios` of two records.
 
-    Raises: IncomparableRecords: the two bill unlike domains. NotMeasured, InvalidMeasurement: a window cannot be used.
+    Raises: IncomparableRecords: the two bill unlike domains, or know their joules in unlike ways. NotMeasured,
+        InvalidMeasurement: a window cannot be used.
     """
-    if quantity == "energy":
-        _same_domains(record, baseline)
+    if quantity != "duration":
+        _same_bill(record, baseline)
     return log_ratios(baseline.windows, record.windows, quantity=quantity, case=record.case.name)
 
 
@@ -218,11 +221,11 @@ def energy_interval(record: Record, confidence: float) -> Interval:
 
 
 def _by_block(windows: Sequence[Window], quantity: str, case: str) -> dict[tuple[int, int], tuple[float, int]]:
-    """Return (fork, block) → (joules or seconds a task, number of windows)."""
+    """Return (fork, block) → (the quantity a task, number of windows)."""
     sums: dict[tuple[int, int], list[float]] = {}
     for window in windows:
         if window.kind is WindowKind.RUN and window.block is not None:
-            amount = total(window, case).energy_j if quantity == "energy" else window.measured.duration_s
+            amount = _amount(window, quantity, case)
             entry = sums.setdefault((window.fork, window.block), [0.0, 0.0, 0.0])
             entry[:] = entry[0] + amount, entry[1] + window.tasks, entry[2] + 1
     for (fork, block), (amount, tasks, _) in sums.items():
@@ -234,15 +237,27 @@ def _by_block(windows: Sequence[Window], quantity: str, case: str) -> dict[tuple
     return {key: (amount / tasks, int(count)) for key, (amount, tasks, count) in sums.items()}
 
 
-def _same_domains(a: Record, b: Record) -> None:
-    billed = [
-        {energy.domain for window in record.windows for energy in window.measured.energies if energy.billed}
-        for record in (a, b)
-    ]
-    if billed[0] != billed[1]:
+def _amount(window: Window, quantity: str, case: str) -> float:
+    if quantity == "duration":
+        return window.measured.duration_s
+    whole = total(window, case)
+    return whole.energy_j if quantity == "energy" else whole.at_model(quantity.removeprefix("model-"))
+
+
+def _same_bill(a: Record, b: Record) -> None:
+    mine, theirs = bill(a), bill(b)
+    if mine.keys() != theirs.keys():
         raise IncomparableRecords(
-            f"{a.case.name} bills {sorted(billed[0])}, {b.case.name} bills {sorted(billed[1])}: "
+            f"{a.case.name} bills {sorted(mine)}, {b.case.name} bills {sorted(theirs)}: "
             "joules of unlike domains have no ratio"
+        )
+    for domain in mine:
+        if mine[domain] == theirs[domain] and len(mine[domain]) == 1:
+            continue
+        shown = "; ".join(f"{r.case.name}: {' and '.join(w[domain])}" for r, w in ((a, mine), (b, theirs)))
+        raise IncomparableRecords(
+            f"{domain} is known in unlike ways ({shown}), and such joules have no ratio; "
+            "name the meters under measure.meters, so that every case is measured with the same"
         )
 
 

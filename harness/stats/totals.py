@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from harness.errors import InvalidMeasurement, NotMeasured
-from harness.records import Frozen, Provenance, Record, Window, WindowKind
-
-_STRENGTH = tuple(Provenance)
-
-
-class Total(Frozen, frozen=True, kw_only=True):
-    """A sum of billed joules; `low_j`/`high_j` bound the error of what was modelled in it.
-
-    `provenance` is the weakest on the path, `domains` what was summed.
-    """
-
-    energy_j: float
-    low_j: float
-    high_j: float
-    provenance: Provenance
-    domains: tuple[str, ...]
-
-    @property
-    def modelled(self) -> bool:
-        """Whether the bounds differ from the value, so that they must be shown beside it."""
-        return self.low_j != self.high_j
-
-
-def weakest(provenances: Iterable[Provenance]) -> Provenance:
-    """Return the provenance that a result made of these inherits.
-
-    Raises: NotMeasured: there is none.
-    """
-    found = list(provenances)
-    if not found:
-        raise NotMeasured("no joules were measured, so there is no provenance")
-    return max(found, key=_STRENGTH.index)
+from harness.records import Record, Window, WindowKind
+from harness.stats.sums import Total, add, part_of, parts_of, scaled, weakest
 
 
 def total(window: Window, case: str = "a case") -> Total:
@@ -48,8 +18,9 @@ def total(window: Window, case: str = "a case") -> Total:
     """
     measured = window.measured
     where = f"{case}: {window.kind.value} window of fork {window.fork}"
-    if measured.missing:
-        gaps = "; ".join(f"{gap.domain}: {gap.reason}" for gap in measured.missing)
+    lost = [gap for gap in measured.missing if gap.billed]
+    if lost:
+        gaps = "; ".join(f"{gap.domain}: {gap.reason}" for gap in lost)
         raise NotMeasured(f"{where} has no reading for {gaps}; run `joulebench doctor` to see what can be measured")
     billed = [energy for energy in measured.energies if energy.billed]
     if not billed:
@@ -62,42 +33,11 @@ def total(window: Window, case: str = "a case") -> Total:
             )
     return Total(
         energy_j=sum(energy.energy_j for energy in billed),
-        low_j=sum(energy.energy_j if energy.low_j is None else energy.low_j for energy in billed),
-        high_j=sum(energy.energy_j if energy.high_j is None else energy.high_j for energy in billed),
+        low_j=sum(part_of(energy).low_j for energy in billed),
+        high_j=sum(part_of(energy).high_j for energy in billed),
         provenance=weakest(energy.provenance for energy in billed),
         domains=tuple(sorted({energy.domain for energy in billed})),
-    )
-
-
-def add(totals: Iterable[Total]) -> Total:
-    """Return the sum.
-
-    Raises: NotMeasured: there is nothing to add, or the totals cover unlike domains.
-    """
-    parts = list(totals)
-    if not parts:
-        raise NotMeasured("there are no windows to add up")
-    domains = {part.domains for part in parts}
-    if len(domains) > 1:
-        shown = " against ".join(", ".join(names) for names in sorted(domains))
-        raise NotMeasured(f"windows that bill unlike domains cannot be added: {shown}")
-    return Total(
-        energy_j=math.fsum(part.energy_j for part in parts),
-        low_j=math.fsum(part.low_j for part in parts),
-        high_j=math.fsum(part.high_j for part in parts),
-        provenance=weakest(part.provenance for part in parts),
-        domains=parts[0].domains,
-    )
-
-
-def scaled(whole: Total, factor: float) -> Total:
-    """Return the total times a factor (per task, per fork)."""
-    return Total(
-        energy_j=whole.energy_j * factor,
-        low_j=whole.low_j * factor,
-        high_j=whole.high_j * factor,
-        provenance=whole.provenance,
-        domains=whole.domains,
+        parts=parts_of(part_of(energy) for energy in billed),
     )
 
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from harness.errors import NotMeasured
 from harness.records import Frozen, Record, Window, WindowKind
-from harness.stats.totals import Total, add, scaled, total, windows_of
+from harness.stats.sums import Total, add, scaled
+from harness.stats.totals import total, windows_of
 
 
 class Spread(StrEnum):

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import textwrap
 
 import msgspec
 import pytest
 
-from harness import store
+from harness import meters, store
 from harness.cli import cli
 from harness.cli.output import left_text
+from harness.meters.plugins import loading
 from harness.records import Ok, Provenance, WindowKind
 from harness.schedule import Progress
 
@@ -46,12 +48,72 @@ def test_ls_lists_names_with_a_summary(joulebench, what):
     assert all(row["summary"] and row["name"] in text for row in rows)
 
 
+def test_ls_meters_names_those_of_joulebench_and_the_plug_ins(joulebench):
+    rows = {row["name"]: row for row in json.loads(joulebench("ls", "meters", "--json").stdout)}
+    assert {name for name, row in rows.items() if not row["plugin"]} == set(meters.NAMES)
+    assert {name for name, row in rows.items() if row["plugin"]} == set(loading.names())
+    assert "CSV" in rows["wall"]["summary"]
+
+
 def test_doctor_names_what_can_and_what_cannot_be_measured(joulebench):
-    made = json.loads(joulebench("doctor", "--json").stdout)
+    result = joulebench("doctor", "--json")
+    made = json.loads(result.stdout)
     text = joulebench("doctor").stdout
+    assert result.returncode == (13 if made["failed"] else 0)
     assert made["fingerprint"][:8] in text
     assert "modelled" in {meter["name"] for meter in made["survey"]["meters"]}
     assert all(missing["reason"] in text for missing in made["survey"]["missing"])
+    assert "CPU time of a case: " in text
+    assert set(made["plugins"]) == set(loading.names())
+    for meter in made["survey"]["meters"]:
+        assert meter["self_test"]["windows"] > 0
+        assert meter["boundary"] in text
+        for idle in meter["self_test"]["idle"]:
+            assert f"{idle['domain']} " in text
+    assert "self-test passed: monotonic, plausible over" in text
+    assert "idle (mean ± sd): " in text
+    assert "any window is long enough" in text
+
+
+def test_doctor_tests_the_meters_that_are_named(joulebench):
+    text = joulebench("doctor", "--meters", "fake:2.5").stdout
+    assert "  fake: fake: fake, fake: for tests, no joules were measured (billed)" in text
+    assert "modelled" not in text.split("can be measured:")[1].split("CPU time")[0]
+
+
+def test_doctor_of_a_meter_that_does_not_exist_says_which_do(joulebench):
+    result = joulebench("doctor", "--meters", "wal:power.csv")
+    assert result.returncode == 2
+    assert "did you mean 'wall'" in result.stderr
+
+
+@pytest.fixture
+def falling(tmp_path, environment, monkeypatch):
+    """A billed meter of another distribution whose counter goes backwards."""
+    code = """
+    from harness.meters.plugins.counted import Channel, CountedMeter
+    from harness.records import Provenance
+    counts = iter(range(10**9, 0, -1000))
+    def open_meter(argument, device):
+        channel = Channel(domain="board", label="board", boundary="a board", j_per_count=1e-6, ceiling_w=1e3)
+        return CountedMeter("falling", (channel,), lambda: (next(counts),), provenance=Provenance.COUNTER), ()
+    """
+    info = tmp_path / "site" / "falling-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: falling\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[joulebench.meters]\nfalling = falling_meter:open_meter\n")
+    (tmp_path / "site" / "falling_meter.py").write_text(textwrap.dedent(code))
+    environment["PYTHONPATH"] = str(tmp_path / "site")
+
+
+def test_doctor_fails_where_a_billed_meter_fails_its_self_test(falling, joulebench):
+    result = joulebench("doctor", "--meters", "falling")
+    assert result.returncode == 13, result.stderr
+    assert "self-test FAILED: not monotonic, not plausible" in result.stdout
+    assert "fault: board: " in result.stdout
+    assert "falling failed the self-test" in result.stderr
+    made = json.loads(joulebench("doctor", "--meters", "falling", "--json").stdout)
+    assert made["failed"] == ["falling"]
 
 
 @slow

@@ -20,7 +20,7 @@ def test_the_example_is_what_report_prints_of_the_committed_run(joulebench):
 def test_every_command_of_the_table_exists():
     from harness.cli import cli
 
-    named = set(re.findall(r"^\| `joulebench (\w+)", README, re.MULTILINE))
+    named = set(re.findall(r"^\| `joulebench ([\w-]+)", README, re.MULTILINE))
     assert named == set(cli.commands)
 
 
@@ -32,3 +32,13 @@ def test_every_suite_the_readme_names_is_there():
 def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_example_in_python_runs_as_it_stands(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    names["step"]()
+    assert capsys.readouterr().out.startswith("encode: ")
+    assert names["window"].energy_per_task_j > 0
+    assert len(names["step"].windows) == 1

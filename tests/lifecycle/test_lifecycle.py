@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from harness.lifecycle import PUBLISHED_SPLITS, cheapest_at, energy_at, inference_share, lifecycle
+from harness.lifecycle import PUBLISHED_SPLITS, cheapest_at, energy_at, inference_share, lifecycle, total_at
 from harness.stats import Payback
 
 
@@ -71,3 +71,15 @@ def test_training_is_the_mean_over_seeds(make, tmp_path):
 def test_published_shares_say_what_they_are_a_share_of():
     assert len({each.share_of for each in PUBLISHED_SPLITS}) == len(PUBLISHED_SPLITS) == 4
     assert msgspec.to_builtins(PUBLISHED_SPLITS)[0]["inference_share_high"] == 0.9
+
+
+def test_where_modelled_joules_weigh_more_in_training_their_error_is_in_the_number_of_requests(make, tmp_path):
+    heavy, light = make.MixedMaker(gpu_share=0.1), make.MixedMaker(gpu_share=0.9)
+    train = make.train_record("full", chunk_j=24.0, setup_j=4.0, curve=(0.1, 0.4, 0.6, 0.9), maker=heavy)
+    noise = make.Noise(block_sd=0.001, drift_sd=0)
+    infers = make.infer_group((make.Truth("torch_eager"),), noise=noise, trained_by=train.case_id, maker=light)
+    (found,) = lifecycle(make.fake_run(tmp_path, (train, *infers)), make.BASELINES).pipelines
+    assert found.parity_low / found.parity_tasks < (0.1 + 0.7 * 0.9) / (0.9 + 0.7 * 0.1) < 1
+    assert found.parity_high / found.parity_tasks > (0.1 + 1.4 * 0.9) / (0.9 + 1.4 * 0.1) > 1
+    assert total_at(found, 1000).energy_j == pytest.approx(energy_at(found, 1000))
+    assert total_at(found, 10**9).label == "mixed: 90 % counter, 10 % modelled"

@@ -1,10 +1,8 @@
+import importlib.util
 import sys
-import time
-import types
+from pathlib import Path
 
 import pytest
-
-from harness.meters import nvml as nvml_room
 
 TURN_UJ = 262_143_328_850  # what Intel servers with 61 µJ units report
 
@@ -20,15 +18,18 @@ class Clock:
 
 
 class Powercap:
-    """A powercap tree whose counters the test advances; the true joules are known."""
+    """A powercap tree whose counters the test advances; the true joules are known. `root` stands for `/sys`."""
 
     def __init__(self, root):
         self.root = root
         self.raw_uj = {}
         self.turn_uj = {}
 
+    def folder(self, name):
+        return self.root / "class" / "powercap" / name
+
     def zone(self, name, label, raw_uj=1_000_000, turn_uj=TURN_UJ):
-        folder = self.root / name
+        folder = self.folder(name)
         folder.mkdir(parents=True)
         (folder / "name").write_text(f"{label}\n")
         (folder / "max_energy_range_uj").write_text(f"{turn_uj}\n")
@@ -37,7 +38,7 @@ class Powercap:
 
     def put(self, name, raw_uj):
         self.raw_uj[name] = raw_uj
-        path = self.root / name / "energy_uj"
+        path = self.folder(name) / "energy_uj"
         with path.open("r+" if path.exists() else "w") as file:  # in place, as sysfs: the open descriptor sees it
             file.write(f"{raw_uj:020d}\n")
 
@@ -52,60 +53,119 @@ def clock():
 
 @pytest.fixture
 def powercap(tmp_path):
-    return Powercap(tmp_path / "powercap")
+    return Powercap(tmp_path / "sys")
 
 
-class StubGpu:
-    """A GPU whose counter steps every `refresh_s` by the clock, unless the test sets `fixed_mj`."""
+class PowerPmu:
+    """The `power` PMU as sysfs describes it; unless told otherwise its events are CPU clocks: 1 J a second each."""
 
-    def __init__(self, uuid, name="Stub 100", power_w=100.0, refresh_s=0.01):
-        self.uuid = uuid
-        self.name = name
-        self.power_w = power_w
-        self.refresh_s = refresh_s
-        self.fixed_mj = None
-        self.error = None
-        self.mig = None
+    def __init__(self, root):
+        self.root = root
+        self.folder = root / "bus" / "event_source" / "devices" / "power"
 
-    def energy_mj(self):
-        if self.fixed_mj is not None:
-            return self.fixed_mj
-        steps = int(time.perf_counter() / self.refresh_s)
-        return int(steps * self.refresh_s * self.power_w * 1000)
+    def describe(self, events=("energy-pkg",), *, cpus="0", kind=1, config="event=0x00", scale="1e-9"):
+        (self.folder / "events").mkdir(parents=True, exist_ok=True)
+        (self.folder / "type").write_text(f"{kind}\n")
+        (self.folder / "cpumask").write_text(f"{cpus}\n")
+        for event in events:
+            (self.folder / "events" / event).write_text(f"{config}\n")
+            (self.folder / "events" / f"{event}.scale").write_text(f"{scale}\n")
+            (self.folder / "events" / f"{event}.unit").write_text("Joules\n")
+
+    def packages(self, *packages):
+        for cpu, package in enumerate(packages):
+            topology = self.root / "devices" / "system" / "cpu" / f"cpu{cpu}" / "topology"
+            topology.mkdir(parents=True)
+            (topology / "physical_package_id").write_text(f"{package}\n")
 
 
 @pytest.fixture
-def stub_nvml(monkeypatch):
-    """A `pynvml` with scripted GPUs; fill `stub.gpus` before opening."""
-    stub = types.ModuleType("pynvml")
+def power_pmu(tmp_path):
+    return PowerPmu(tmp_path / "sys")
 
-    class NVMLError(Exception):
-        pass
 
-    def energy(gpu):
-        if gpu.error is not None:
-            raise NVMLError(gpu.error)
-        return gpu.energy_mj()
+def _loaded(name):
+    """Load a helper that stands beside this file (test folders are no packages)."""
+    spec = importlib.util.spec_from_file_location(f"joulebench_test_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    def mig(gpu):
-        if gpu.mig is None:
-            raise NVMLError("Not Supported")
-        return [gpu.mig, gpu.mig]
 
-    stub.NVMLError = NVMLError
-    stub.gpus = []
-    stub.shutdowns = 0
-    stub.nvmlInit = lambda: None
-    stub.nvmlShutdown = lambda: setattr(stub, "shutdowns", stub.shutdowns + 1)
-    stub.nvmlDeviceGetCount = lambda: len(stub.gpus)
-    stub.nvmlDeviceGetHandleByIndex = lambda index: stub.gpus[index]
-    stub.nvmlDeviceGetName = lambda gpu: gpu.name
-    stub.nvmlDeviceGetUUID = lambda gpu: gpu.uuid
-    stub.nvmlDeviceGetMigMode = mig
-    stub.nvmlDeviceGetTotalEnergyConsumption = energy
-    stub.Gpu = StubGpu
+@pytest.fixture(scope="session")
+def nvml_stub():
+    """The module that makes stand-ins for `pynvml`: `Curve`, `ScriptedTime`, `StubGpu`, `Pynvml`."""
+    return _loaded("nvml_stub")
+
+
+def _installed(monkeypatch, stub):
+    from harness.meters.nvml import opening
+
     monkeypatch.setitem(sys.modules, "pynvml", stub)
-    monkeypatch.setattr(nvml_room, "driver_present", lambda: True)
+    monkeypatch.setattr(opening, "driver_present", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     return stub
+
+
+@pytest.fixture
+def stub_nvml(monkeypatch, nvml_stub):
+    """A `pynvml` with GPUs that follow the real clock; fill `stub.gpus` before opening."""
+    return _installed(monkeypatch, nvml_stub.Pynvml())
+
+
+@pytest.fixture
+def scripted_time(nvml_stub):
+    """A clock that moves only when someone sleeps."""
+    return nvml_stub.ScriptedTime()
+
+
+@pytest.fixture
+def scripted_nvml(monkeypatch, nvml_stub, scripted_time):
+    """A `pynvml` with GPUs that follow `scripted_time`."""
+    return _installed(monkeypatch, nvml_stub.Pynvml(scripted_time.clock_ns))
+
+
+class ScriptedGpus:
+    """Scripted GPUs with the meter that was opened on them; time passes only in `run`."""
+
+    def __init__(self, nvml, time):
+        self.nvml = nvml
+        self.time = time
+        self.meter = None
+        self.missing = ()
+
+    def open(self, *gpus, **options):
+        from harness.meters.nvml.opening import Time, open_nvml
+
+        self.nvml.gpus = list(gpus)
+        clock = Time(self.time.clock_ns, self.time.sleep, background=False)
+        self.meter, self.missing = open_nvml(clock=clock, **options)
+        return self.meter
+
+    def run(self, duration_s):
+        """Let time pass; the powers are sampled as the thread would."""
+        end_ns = self.time.now_ns + round(duration_s * 1e9)
+        sampler = self.meter._source.sampler
+        while sampler is not None and self.time.now_ns + round(sampler.period_s * 1e9) < end_ns:
+            self.time.sleep(sampler.period_s)
+            sampler.sample()
+        self.time.now_ns = end_ns
+
+    def window(self, duration_s, between=None):
+        """Return energies by domain and reasons by domain over `duration_s`; `between` happens half way."""
+        begin = self.meter.read()
+        self.run(duration_s / 2)
+        if between is not None:
+            between()
+        self.run(duration_s / 2)
+        return self.interpreted(begin, self.meter.read(), duration_s)
+
+    def interpreted(self, begin, end, duration_s):
+        energies, missing = self.meter.energies(begin, end, duration_s=duration_s, cpu_s=0.0)
+        return {energy.domain: energy for energy in energies}, {gap.domain: gap.reason for gap in missing}
+
+
+@pytest.fixture
+def gpus(scripted_nvml, scripted_time):
+    return ScriptedGpus(scripted_nvml, scripted_time)

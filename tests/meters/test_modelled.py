@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import InvalidMeasurement
+from harness.meters import modelled
 from harness.meters.modelled import TDP_RATIO_IDLE, TDP_RATIO_MAX, ModelledMeter, coefficients
 from harness.meters.window import MeterWindow
 from harness.records import Doubt, Provenance
@@ -35,6 +37,24 @@ def test_every_row_has_an_interval_around_its_value_and_names_its_sources(row):
     known = {source["source_id"] for source in table("cpu_watts_sources.csv")}
     assert set(row["source_ids"].split(";")) <= known
     assert row["tdp_kind"] == "recalled"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["microarchitecture"])
+def test_every_interval_rests_on_two_independent_sources_and_the_record_names_them(row):
+    w = coefficients(row["microarchitecture"])
+    assert {"SPECpower", "TDP"} <= set(w.sources)
+    assert ("Eco CI" in w.sources) == bool(row["ecoci_max_w"])
+    assert ", ".join(w.sources) in ModelledMeter(row["microarchitecture"], billed=True).info().notes[0]
+    if row["max_p90_w"]:
+        assert w.low_w <= float(row["max_p10_w"]) - float(row["idle_p10_w"]) <= w.high_w
+        assert w.low_w <= float(row["max_p90_w"]) - float(row["idle_p90_w"]) <= w.high_w
+
+
+def test_a_row_with_a_single_source_is_refused(monkeypatch):
+    lonely = {key: "" if key.startswith(("tdp", "ecoci")) else value for key, value in ROWS[0].items()}
+    monkeypatch.setattr(modelled, "_table", lambda: [lonely])
+    with pytest.raises(InvalidMeasurement, match=r"SPECpower.*alone"):
+        coefficients(lonely["microarchitecture"])
 
 
 def test_the_interval_of_epyc_3_is_the_span_of_its_sources():

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.errors import UsageError
-from harness.meters import open_meters, opening, survey
+from harness.meters import memory, open_meters, opening, survey
 from harness.meters.fake import FakeMeter
 from harness.meters.rapl import open_rapl
 from harness.records import Doubt, Missing, Provenance
@@ -16,19 +16,25 @@ NO_GPU = (None, (Missing(domain="gpu", reason="no driver in this test"),))
 NO_RAPL = (None, (Missing(domain="cpu-package", reason="no zones in this test"),))
 
 
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch, tmp_path):
+    """Nothing is remembered of meters tested earlier in this boot."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def bare(monkeypatch):
     """A host that offers nothing but a CPU clock."""
-    monkeypatch.setattr(opening, "open_rapl", lambda: NO_RAPL)
-    monkeypatch.setattr(opening, "open_nvml", lambda: NO_GPU)
+    monkeypatch.setattr(opening, "open_rapl", lambda **_: NO_RAPL)
+    monkeypatch.setattr(opening, "open_nvml", lambda **_: NO_GPU)
 
 
 @pytest.fixture
 def metered(monkeypatch, powercap, clock):
     """A host with a package counter."""
     powercap.zone("intel-rapl:0", "package-0")
-    monkeypatch.setattr(opening, "open_rapl", lambda: open_rapl(powercap.root, refresh_s=0.001, clock_ns=clock))
-    monkeypatch.setattr(opening, "open_nvml", lambda: NO_GPU)
+    monkeypatch.setattr(opening, "open_rapl", lambda **_: open_rapl(powercap.root, refresh_s=0.001, clock_ns=clock))
+    monkeypatch.setattr(opening, "open_nvml", lambda **_: NO_GPU)
 
 
 def billed(measured):
@@ -49,6 +55,7 @@ def test_auto_bills_the_counter_and_keeps_the_model_unbilled(metered, powercap, 
     mark = window.begin()
     clock.now_s += 1.0
     powercap.add("intel-rapl:0", 33)
+    time.sleep(0.005)
     measured = window.end(mark)
     window.close()
     assert billed(measured) == ["cpu-package"]
@@ -60,7 +67,7 @@ def test_gpus_are_billed_beside_the_cpu(bare, monkeypatch, stub_nvml):
     from harness.meters import nvml
 
     stub_nvml.gpus = [stub_nvml.Gpu("GPU-a", refresh_s=0.005)]
-    monkeypatch.setattr(opening, "open_nvml", lambda: nvml.open_nvml(watch_s=0.2))
+    monkeypatch.setattr(opening, "open_nvml", lambda **_: nvml.open_nvml(watch_s=0.2))
     window = open_meters()
     mark = window.begin()
     time.sleep(0.05)
@@ -74,7 +81,7 @@ def test_a_case_on_the_cpu_is_not_billed_for_gpus_that_idle_beside_it_unless_ask
     from harness.meters import nvml
 
     stub_nvml.gpus = [stub_nvml.Gpu("GPU-a", refresh_s=0.005)]
-    monkeypatch.setattr(opening, "open_nvml", lambda: nvml.open_nvml(watch_s=0.2))
+    monkeypatch.setattr(opening, "open_nvml", lambda **_: nvml.open_nvml(watch_s=0.2))
     found = {}
     for names in (("auto",), ("modelled", "nvml")):
         window = open_meters(names, "cpu")
@@ -100,7 +107,7 @@ def test_modelled_alone_is_billed_even_where_a_counter_exists(metered):
 
 @pytest.mark.parametrize("name", ["rappl", "gpu", "rapl:3", ""])
 def test_an_unknown_name_lists_the_valid_ones(name):
-    with pytest.raises(UsageError, match="auto, rapl, nvml, modelled, fake"):
+    with pytest.raises(UsageError, match="auto, rapl, attributed, nvml, modelled, fake"):
         open_meters((name,))
 
 
@@ -146,10 +153,93 @@ def test_the_survey_tests_each_meter_quickly_and_keeps_the_reasons(bare):
     (info,) = found.meters
     assert info.read_cost_s is not None
     assert info.window_for_1_percent_s == 0.0
-    assert any("monotonic and plausible" in note for note in info.notes)
+    assert info.self_test is not None
+    assert (info.self_test.monotonic, info.self_test.plausible, info.self_test.faults) == (True, True, ())
     assert [gap.reason for gap in found.missing] == ["no zones in this test", "no driver in this test"]
 
 
 def test_the_survey_reports_a_counter_that_fails_its_test(metered):
     (rapl, _) = survey().meters
-    assert any("self-test FAILED" in note and "did not change" in note for note in rapl.notes)
+    assert rapl.self_test is not None
+    assert not rapl.self_test.plausible
+    assert any("did not change" in fault for fault in rapl.self_test.faults)
+
+
+def test_a_self_test_is_remembered_until_the_host_boots_again(bare, monkeypatch, tmp_path):
+    first = open_meters()
+    (tested,) = first.infos()
+    first.close()
+    again = open_meters()
+    assert again.infos()[0].self_test == tested.self_test, "it was not made again"
+    again.close()
+    (tmp_path / "boot_id").write_text("another boot\n")
+    monkeypatch.setattr(memory, "BOOT_ID", tmp_path / "boot_id")
+    assert memory.recall(tested) is None
+
+
+def test_a_self_test_with_a_fault_is_made_again_next_time(metered):
+    open_meters().close()
+    assert memory.refresh_s("rapl") is None
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b'{"boot_id": 3}'])
+def test_a_broken_memory_only_means_that_meters_are_tested_anew(bare, left):
+    memory.path().parent.mkdir(parents=True)
+    memory.path().write_bytes(left)
+    window = open_meters()
+    assert window.infos()[0].self_test is not None
+    window.close()
+
+
+def test_the_share_of_a_package_is_billed_instead_of_the_package_where_asked(metered, powercap, clock):
+    window = open_meters(("attributed", "modelled"))
+    mark = window.begin()
+    clock.now_s += 1.0
+    powercap.add("intel-rapl:0", 33)
+    end_s = time.perf_counter() + 0.3
+    while time.perf_counter() < end_s:
+        pass
+    measured = window.end(mark)
+    window.close()
+    assert billed(measured) == ["cpu-package-share"]
+    (share,) = [energy for energy in measured.energies if energy.billed]
+    assert 0 < share.energy_j <= 33
+    assert share.provenance is Provenance.ATTRIBUTED
+
+
+def test_a_share_that_cannot_be_told_is_missing_and_not_the_whole_package(metered, powercap, clock):
+    window = open_meters(("attributed",))
+    mark = window.begin()
+    clock.now_s += 1.0
+    powercap.add("intel-rapl:0", 33)
+    measured = window.end(mark)
+    window.close()
+    assert billed(measured) == []
+    assert [gap.domain for gap in measured.missing if gap.billed] == ["cpu-package-share"]
+    assert Doubt.METER_MISSING in measured.doubts
+
+
+def test_the_package_and_its_share_are_never_both_billed():
+    with pytest.raises(UsageError, match="same joules"):
+        open_meters(("rapl", "attributed"))
+
+
+def test_two_meters_that_would_bill_one_domain_are_refused():
+    class Another(FakeMeter):
+        name = "another"
+
+    with pytest.raises(UsageError, match="'fake' and 'another' would both bill fake"):
+        opening._no_twice([FakeMeter(), Another()])
+
+
+def test_the_module_of_a_superchip_holds_its_cpu_which_is_not_billed_again(bare, monkeypatch):
+    class Module(FakeMeter):
+        name = "nvml"
+        contains_cpu = True
+
+    monkeypatch.setattr(opening, "open_nvml", lambda **_: (Module(), ()))
+    window = open_meters()
+    measured = window.end(window.begin())
+    window.close()
+    assert billed(measured) == ["fake"]
+    assert {energy.domain for energy in measured.energies} == {"cpu-process", "fake"}

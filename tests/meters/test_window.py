@@ -1,14 +1,18 @@
 """The window on the real CPU clock: children are counted, neighbours are not."""
 
+import resource
 import subprocess
 import sys
 import time
 
 import pytest
 
+from harness.counters.edges import Edges, Mark, Span
+from harness.counters.load import HostReader, jiffies_s
+from harness.errors import InvalidMeasurement
 from harness.meters import open_meters
 from harness.meters.fake import FakeMeter
-from harness.meters.load import HostReader, Jiffies
+from harness.meters.load import host_load
 from harness.meters.modelled import ModelledMeter
 from harness.meters.window import MeterWindow
 from harness.records import Doubt, HostLoad, MeterInfo, Provenance
@@ -60,10 +64,10 @@ def test_asleep_beside_a_busy_neighbour_bills_almost_nothing_and_says_the_host_i
 
 
 def test_own_work_is_not_called_others_work(window):
-    mark = window.begin()
-    while time.process_time_ns() - mark.cpu_ns < 0.4e9:
+    begun = window.begin()
+    while time.process_time_ns() - begun.mark.cpu_ns < 0.4e9:
         pass
-    measured = window.end(mark)
+    measured = window.end(begun)
     assert measured.cpu_s == pytest.approx(0.4, rel=0.05)
     assert measured.energies[0].energy_j == pytest.approx(measured.cpu_s * 1.5)
 
@@ -77,42 +81,74 @@ def test_windows_nest(window):
     assert whole.duration_s >= 0.01
 
 
-def test_shares_are_others_time_over_all_cores_and_never_below_zero(tmp_path):
-    (tmp_path / "stat").write_text("cpu  100 10 30 900 5 2 3 40 7 0\ncpu0 0\n")
-    (tmp_path / "loadavg").write_text("1.25 0.5 0.1 1/90 4009\n")
-    reader = HostReader(tmp_path, cores=4)
-    begin = reader.read()
-    assert begin == Jiffies(busy_s=pytest.approx(1.45), steal_s=pytest.approx(0.4))
-    end = Jiffies(busy_s=begin.busy_s + 1.0, steal_s=begin.steal_s + 0.2)
-    load = reader.load(begin, end, duration_s=1.0, cpu_s=0.6)
+def line(*, busy_s=0.0, steal_s=0.0):
+    """A first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal in jiffies."""
+    return f"cpu  {round(busy_s * 100)} 0 0 900 5 0 0 {round(steal_s * 100)} 0 0\ncpu0 0\n".encode()
+
+
+def span(begin, end, *, duration_s, cpu_s=0.0):
+    def mark(stat, wall_s, own_s):
+        usage = resource.struct_rusage([0] * 16)
+        return Mark((None,), stat, b"", usage, 1, 0, round(own_s * 1e9), round(wall_s * 1e9))
+
+    return Span(mark(begin, 0.0, 0.0), mark(end, duration_s, cpu_s))
+
+
+def test_busy_is_user_nice_system_and_interrupts_and_nothing_else():
+    assert jiffies_s(b"cpu  100 10 30 900 5 2 3 40 7 0\ncpu0 0\n") == (pytest.approx(1.45), pytest.approx(0.4))
+    assert jiffies_s(b"") is None
+    assert jiffies_s(b"intr 1 2 3") is None
+
+
+def test_shares_are_others_time_over_all_cores_and_never_below_zero():
+    ends = line(busy_s=1.45, steal_s=0.4), line(busy_s=2.45, steal_s=0.6)
+    load = host_load(span(*ends, duration_s=1.0, cpu_s=0.6), load_1m=1.25, cores=4)
     assert load == HostLoad(busy_other_share=pytest.approx(0.1), steal_share=pytest.approx(0.05), load_1m=1.25)
-    assert reader.load(begin, end, duration_s=1.0, cpu_s=3.0).busy_other_share == 0.0
-    assert reader.load(begin, end, duration_s=0.1, cpu_s=0.0).busy_other_share is None, "jiffies cannot say"
-    reader.close()
+    assert host_load(span(*ends, duration_s=1.0, cpu_s=3.0), load_1m=None, cores=4).busy_other_share == 0.0
+    short = host_load(span(*ends, duration_s=0.1), load_1m=None, cores=4)
+    assert short.busy_other_share is None, "jiffies cannot say"
 
 
 def test_where_proc_is_absent_the_load_is_unknown_not_zero(tmp_path):
-    reader = HostReader(tmp_path / "absent")
-    window = MeterWindow([FakeMeter()], host=reader)
+    window = MeterWindow([FakeMeter()], edges=Edges([FakeMeter()], host=HostReader(str(tmp_path / "absent"))))
     measured = window.end(window.begin())
     assert measured.load == HostLoad(busy_other_share=None, steal_share=None, load_1m=None)
     window.close()
 
 
-@pytest.mark.parametrize(("busy_s", "doubted"), [(0.04, False), (0.2, True)])
-def test_a_busy_host_is_a_doubt_past_five_percent(busy_s, doubted):
-    class Scripted(HostReader):
-        total_s = 0.0
+def test_a_host_line_younger_than_a_jiffy_is_given_again_and_an_older_one_is_not(tmp_path):
+    (tmp_path / "stat").write_bytes(line(busy_s=1.0))
+    (tmp_path / "loadavg").write_text("1.25 0.5 0.1 1/90 4009\n")
+    reader = HostReader(str(tmp_path))
+    first = reader.read()
+    (tmp_path / "stat").write_bytes(line(busy_s=9.0))
+    time.sleep(0.02)
+    assert jiffies_s(first) == (1.0, 0.0)
+    assert jiffies_s(reader.read()) == (9.0, 0.0)
+    assert reader.load_1m() == 1.25
+    reader.close()
 
-        def read(self):
-            self.total_s += busy_s
-            return Jiffies(busy_s=self.total_s, steal_s=0.0)
 
-    window = MeterWindow([FakeMeter()], host=Scripted(cores=4))
-    mark = window.begin()
-    time.sleep(0.25)
-    assert (Doubt.HOST_BUSY in window.end(mark).doubts) == doubted
+@pytest.mark.parametrize(("busy_s", "doubted"), [(0.02, False), (0.2, True)])
+def test_a_busy_host_is_a_doubt_past_five_percent(busy_s, doubted, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    window = MeterWindow([FakeMeter()])
+    found = window.interpret(span(line(), line(busy_s=busy_s), duration_s=0.25))
+    assert (Doubt.HOST_BUSY in found.doubts) == doubted
     window.close()
+
+
+def test_a_window_ended_in_a_forked_child_is_refused(window):
+    begun = window.begin()
+    elsewhere = begun._replace(mark=begun.mark._replace(pid=begun.mark.pid + 1))
+    with pytest.raises(InvalidMeasurement, match="after a fork"):
+        window.end(elsewhere)
+
+
+def test_a_window_knows_when_it_began(window):
+    before_s = time.time()
+    measured = window.end(window.begin())
+    assert before_s <= measured.begun_unix_s <= time.time()
 
 
 def test_a_window_under_41_refreshes_of_the_coarsest_billed_meter_is_too_short():

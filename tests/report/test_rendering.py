@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness import report
 from harness.errors import ResultsError
-from harness.records import Failed, Provenance
+from harness.records import Failed, IdlePower, MeterInfo, Provenance, SelfTest
 from harness.report import formats
 from harness.report.style import spread_labels
 
@@ -154,6 +154,115 @@ def test_the_tables_hold_what_was_measured(content):
     assert "d0" * 32 in {cell.text for row in tables["material"].rows for cell in row}
     assert tables["meters"].rows[0][4].text == "1.20 µs"
     assert {row[3].text for row in tables["training"].rows} > {"not reached"}
+
+
+def with_meters(run, *meters):
+    """Return the run as if its records had been made with these meters."""
+    records = tuple(msgspec.structs.replace(each, meters=meters) if each.meters else each for each in run.records)
+    return type(run)(run.folder, run.info, records)
+
+
+def self_test(**changes):
+    values = {"tested_utc": "2026-11-23T12:00:00Z", "windows": 5, "window_s": 0.02, "monotonic": True,
+              "plausible": True, "idle": (IdlePower(domain="gpu0", mean_w=20.1, sd_w=0.31),)}  # fmt: skip
+    return SelfTest(**(values | changes))
+
+
+def gpu_meter(**changes):
+    values = {"name": "nvml", "domains": ("gpu0",), "provenance": Provenance.COUNTER, "boundary": "GPU board",
+              "refresh_s": 0.1, "read_cost_s": 2e-6, "window_for_1_percent_s": 4.1,
+              "self_test": self_test()}  # fmt: skip
+    return MeterInfo(**(values | changes))
+
+
+@pytest.fixture
+def mixed(make, tmp_path):
+    return make.realistic_run(tmp_path, make.MixedMaker())
+
+
+def rows(run, make, key):
+    (table,) = [table for table in report.build(run, make.BASELINES).tables if table.key == key]
+    names = [column.name for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def test_the_table_of_meters_shows_the_self_test_the_window_it_asks_for_and_what_is_billed(make, mixed):
+    model = make.MixedMaker().meter()
+    spare = gpu_meter(name="spare", self_test=None)
+    nvml, modelled, unused = rows(with_meters(mixed, gpu_meter(), model, spare), make, "meters")
+    assert nvml["provenance"].detail == modelled["provenance"].detail == "billed"
+    assert nvml["refresh"].detail == "1 % from 4.10 s on"
+    assert nvml["self-test"].text == "passed"
+    assert nvml["self-test"].detail == (
+        "monotonic; plausible; idle gpu0 20.1 ± 0.31 W; 5 windows of 20.0 ms, 2026-11-23T12:00:00Z"
+    )
+    assert (unused["provenance"].detail, unused["self-test"].text) == ("not billed", "not tested")
+
+
+def test_a_failed_self_test_is_shown_even_where_another_fork_passed(make, mixed):
+    bad = gpu_meter(self_test=self_test(monotonic=False, plausible=False, faults=("gpu0: went backwards",)))
+    first, *others = (each for each in mixed.records if each.meters)
+    records = (msgspec.structs.replace(first, meters=(bad,)), *(
+        msgspec.structs.replace(each, meters=(gpu_meter(),)) for each in others
+    ))  # fmt: skip
+    (row,) = rows(type(mixed)(mixed.folder, mixed.info, records), make, "meters")
+    assert row["self-test"].text == "FAILED"
+    assert "NOT monotonic; NOT plausible" in row["self-test"].detail
+    assert "gpu0: went backwards" in row["self-test"].detail
+
+
+def test_devices_say_how_hot_they_were_and_what_held_them_down(make, mixed):
+    (gpu,) = rows(mixed, make, "devices")
+    assert (gpu["temperature before"].text, gpu["temperature after"].text) == ("55 °C", "61 °C")
+    assert gpu["core clock after"].text == "1.20 GHz"
+    assert gpu["held down by"].text == "power cap (50% of readings)"
+
+
+def test_where_no_device_says_anything_there_is_no_table_of_devices(content):
+    assert "devices" not in {table.key for table in content.tables}
+
+
+def test_a_mixed_total_says_so_in_every_table_and_on_every_axis(make, mixed):
+    content = report.build(mixed, make.BASELINES)
+    label = "mixed: 80 % counter, 20 % modelled"
+    for key in ("inference-energy-cpu/offline", "training"):
+        for row in rows(mixed, make, key):
+            assert (row["provenance"].text, row["provenance"].detail) == ("mixed", "80 % counter, 20 % modelled")
+            assert "low–high of meter and model" in row
+    assert all(row["build"].detail == label for row in rows(mixed, make, "inference-time-cpu/offline"))
+    assert all(row["evaluations, not billed"].detail == label for row in rows(mixed, make, "training"))
+    assert all(row["provenance: training, a task"].text == label for row in rows(mixed, make, "lifecycle"))
+    charts = (*content.energy_charts, content.curve_chart, content.life_chart)
+    assert {chart.provenance for chart in charts} == {label}
+    assert report.render_html(content).count(label) > 10
+
+
+def test_joules_that_are_known_otherwise_stand_in_no_chart_beside_the_baseline(make, tmp_path):
+    counted = make.Maker(provenance=Provenance.COUNTER)
+    records = make.infer_group((make.Truth("torch_eager"), make.Truth("b")), maker=counted)
+    (odd,) = make.infer_group((make.Truth("odd", 0.1),), maker=make.Maker(provenance=Provenance.MODELLED))
+    run = make.fake_run(tmp_path, (*records, odd))
+    (chart,) = report.build(run, make.BASELINES).energy_charts
+    assert {bar.technique for bar in chart.bars} == {"torch_eager", "b"}
+    assert chart.provenance == "counter"
+    found = rows(run, make, "inference-energy-cpu/offline")
+    assert [row["provenance"].text for row in found] == ["counter", "counter", "modelled"]
+
+
+@pytest.mark.parametrize(
+    ("provenance", "heading", "words"),
+    [
+        (Provenance.MODELLED, "model low–high", "the model's low and high where joules are modelled"),
+        (Provenance.COUNTER, "meter low–high", "its refresh at both edges of every window, not its gain"),
+        (Provenance.INTEGRATED_POWER, "meter low–high", "what the meter leaves open"),
+    ],
+)
+def test_the_bounds_are_called_what_they_are(make, tmp_path, provenance, heading, words):
+    run = make.realistic_run(tmp_path, make.Maker(provenance=provenance, low=0.9, high=1.1))
+    table = report.build(run, make.BASELINES).tables[0]
+    assert table.columns[2].name == heading
+    assert words in table.notes[0]
+    assert table.rows[0][2].text.endswith("mJ")
 
 
 def test_a_narrow_terminal_gets_the_essential_columns_and_is_told(content):

@@ -1,10 +1,13 @@
 """What the report says in words, on runs whose truth is known."""
 
+import re
+
 import msgspec
 import pytest
 
 from harness import report
 from harness.records import Doubt, Failed, Provenance
+from harness.report import wider_words
 from harness.report.model import Kind
 
 
@@ -77,9 +80,105 @@ def test_modelled_joules_are_called_modelled_with_their_factor(make, run):
     assert "by a factor of 0.700 to 1.40" in text
 
 
-def test_a_counter_is_called_a_counter(make, tmp_path):
-    run = make.realistic_run(tmp_path, make.Maker(provenance=Provenance.COUNTER))
-    assert said(make, run, Kind.PROVENANCE)[0].startswith("The joules are known by counter from")
+def test_a_counter_is_called_a_counter_with_what_its_refresh_leaves_open(make, tmp_path):
+    run = make.realistic_run(tmp_path, make.Maker(provenance=Provenance.COUNTER, low=0.98, high=1.03))
+    (text,) = said(make, run, Kind.PROVENANCE)
+    assert text.startswith("The joules are known by counter from")
+    assert "leaves a factor of 0.980 to 1.03; their gain error is not in that" in text
+
+
+@pytest.mark.parametrize(
+    ("provenance", "words"),
+    [
+        (Provenance.INTEGRATED_POWER, "integrated from readings of power"),
+        (Provenance.ATTRIBUTED, "attributed: the share of the case, by CPU time"),
+        (Provenance.IMPORTED, "imported as another tool gave them"),
+        (Provenance.FAKE, "fake: they come from a meter for tests"),
+    ],
+)
+def test_every_provenance_is_explained_and_names_domain_and_meter(make, tmp_path, provenance, words):
+    (text,) = said(make, make.realistic_run(tmp_path, make.Maker(provenance=provenance)), Kind.PROVENANCE)
+    assert words in text
+    assert f"(cpu-process by {provenance.value})" in text
+
+
+MIXED = "mixed: 80 % counter, 20 % modelled"
+
+
+@pytest.fixture
+def mixed(make, tmp_path):
+    return make.realistic_run(tmp_path, make.MixedMaker())
+
+
+def test_every_total_in_a_sentence_says_that_it_is_mixed_with_its_shares(make, mixed):
+    texts = said(make, mixed)
+    assert f"mJ [both {MIXED}] (ratio" in texts[0]
+    with_joules = [each for each in texts[1:-1] if re.search(r"\d [nµmkM]?J\b", each)]
+    assert len(with_joules) > 5
+    for text in with_joules:
+        assert len(re.findall(r"\d [nµmkM]?J\b", text)) == text.count(f"J [{MIXED}]"), text
+
+
+def test_mixed_joules_name_their_shares_domains_and_meters_and_that_the_model_does_not_cancel(make, mixed):
+    (text,) = said(make, mixed, Kind.PROVENANCE)
+    assert "80 % counter (gpu0 by nvml); 20 % modelled (cpu-process by modelled, cpu_watts@1:EPYC 3)" in text
+    assert "does not cancel in ratios, so it is in their intervals" in text
+    assert "with the model's error" in said(make, mixed)[0]
+
+
+def test_cases_that_are_known_in_unlike_ways_are_named_and_not_ranked(make, tmp_path):
+    counted = make.Maker(provenance=Provenance.COUNTER)
+    modelled = make.Maker(provenance=Provenance.MODELLED, low=0.7, high=1.4)
+    curve = (0.1, 0.5, 0.9)
+    trainings = (
+        make.train_record("a_a", chunk_j=9.0, curve=curve, target=0.8, maker=counted),
+        make.train_record("b_b", chunk_j=5.0, curve=curve, target=0.8, maker=modelled),
+    )
+    base, other = make.infer_group((make.Truth("torch_eager"), make.Truth("c_c", 0.5)), maker=counted)
+    (odd,) = make.infer_group((make.Truth("d_d", 0.3),), maker=modelled)
+    run = make.fake_run(tmp_path, (*trainings, base, other, odd))
+    texts = said(make, run)
+    assert texts[0].startswith("Use c_c")
+    assert any(each.startswith("d_d could not be compared: energy ratio: cpu-process is known") for each in texts)
+    (ranking,) = [each for each in texts if each.startswith("Trainings that reach")]
+    assert "are not ranked, because their joules are known in unlike ways: " in ranking
+    assert re.search(r"b_b 1\d\.\d J \[modelled\]; a_a 2\d\.\d J \[counter\]", ranking)
+    assert (
+        "counter: train/a_a@cpu, infer/torch_eager@cpu/offline, infer/c_c@cpu/offline; modelled: train/b_b" in texts[-1]
+    )
+
+
+def test_pipelines_whose_joules_are_known_in_unlike_ways_have_no_cheapest(make, tmp_path):
+    makers = (make.Maker(provenance=Provenance.COUNTER), make.Maker(provenance=Provenance.MODELLED, low=0.7, high=1.4))
+    records = []
+    for name, maker in zip(("one", "two"), makers, strict=True):
+        train = make.train_record(name, chunk_j=9.0, curve=(0.1, 0.9), maker=maker)
+        records += [train, *make.infer_group((make.Truth("torch_eager"),), maker=maker, trained_by=train.case_id)]
+    report_of = report.build(make.fake_run(tmp_path, tuple(records)), make.BASELINES)
+    assert len(report_of.lifecycle.pipelines) == 2
+    assert report_of.lifecycle.cheapest == ()
+    assert any(each.startswith("pipelines are not ranked") for each in report_of.doubts)
+    assert not any("the cheapest pipeline" in each.text for each in report_of.sentences)
+
+
+def test_training_and_inference_known_in_unlike_ways_make_no_pipeline(make, tmp_path):
+    train = make.train_record("one", chunk_j=9.0, curve=(0.1, 0.9), maker=make.Maker(provenance=Provenance.COUNTER))
+    maker = make.Maker(provenance=Provenance.MODELLED, low=0.7, high=1.4)
+    infers = make.infer_group((make.Truth("torch_eager"),), maker=maker, trained_by=train.case_id)
+    found = report.build(make.fake_run(tmp_path, (train, *infers)), make.BASELINES)
+    assert found.lifecycle.pipelines == ()
+    assert any("known in another way" in each for each in found.doubts)
+
+
+def test_overlapping_windows_and_held_down_clocks_are_told(make, tmp_path):
+    truths = (make.Truth("torch_eager"), make.Truth("b", doubts=(Doubt.WINDOWS_OVERLAP, Doubt.THROTTLED)))
+    doubts = report.build(make.fake_run(tmp_path, make.infer_group(truths)), make.BASELINES).doubts
+    assert any(each.startswith("WINDOWS_OVERLAP") and "do not add them up" in each for each in doubts)
+    assert any(each.startswith("THROTTLED") and "held its clocks down" in each for each in doubts)
+
+
+def test_every_doubt_has_a_meaning():
+    assert set(wider_words._DOUBTS) == set(Doubt)
 
 
 def test_busy_windows_are_counted(make, tmp_path):

@@ -8,10 +8,13 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from harness.records import (
     Case,
     CurvePoint,
     DataInfo,
+    DeviceState,
     Doubt,
     Energy,
     Failed,
@@ -118,6 +121,31 @@ class Maker:
             notes=("1.50 W per busy vCPU over idle, sources between 1.03 and 2.02; idle 0.4 W is shown, not billed",)
             if modelled
             else (),
+        )
+
+
+@dataclass
+class MixedMaker(Maker):
+    """Makes windows whose joules a GPU's counter and the model of the CPU know together, with the GPU's states."""
+
+    provenance: Provenance = Provenance.MODELLED
+    low: float | None = 0.7
+    high: float | None = 1.4
+    gpu_share: float = 0.8
+
+    def measured(self, energy_j: float, duration_s: float, doubts: tuple[Doubt, ...] = ()) -> Measured:
+        cpu = super().measured(energy_j * (1 - self.gpu_share), duration_s, doubts)
+        gpu_j = energy_j * self.gpu_share
+        gpu = Energy(domain="gpu0", energy_j=gpu_j, low_j=0.99 * gpu_j, high_j=1.01 * gpu_j, meter="nvml",
+                     provenance=Provenance.COUNTER, boundary="GPU board")  # fmt: skip
+        states = (
+            DeviceState(domain="gpu0", edge="begin", temperature_c=55.0, core_clock_hz=1.41e9, power_limit_w=300.0,
+                        throttled=()),
+            DeviceState(domain="gpu0", edge="end", temperature_c=61.0, core_clock_hz=1.2e9, power_limit_w=300.0,
+                        throttled=("power cap",)),
+        )  # fmt: skip
+        return msgspec.structs.replace(
+            cpu, energies=(*cpu.energies, gpu), states=states, doubts=(*cpu.doubts, Doubt.THROTTLED)
         )
 
 

@@ -96,3 +96,37 @@ def test_net_of_idle_takes_off_what_the_idle_host_of_each_fork_drew(make):
     bare = msgspec.structs.replace(record, windows=(*record.windows, rest(forks[0], 1.0)))
     with pytest.raises(NotMeasured, match=f"fork {forks[1]} has no idle window"):
         stats.net_energy_per_task_j(bare)
+
+
+def test_a_mixed_total_names_each_share_and_a_plain_one_its_provenance(make):
+    mixed = stats.total(make.MixedMaker().window(WindowKind.RUN, 10.0))
+    assert mixed.label == "mixed: 80 % counter, 20 % modelled"
+    assert [(part.provenance, part.energy_j) for part in mixed.parts] == [
+        (Provenance.COUNTER, pytest.approx(8.0)),
+        (Provenance.MODELLED, pytest.approx(2.0)),
+    ]
+    assert stats.scaled(mixed, 0.5).label == stats.add([mixed, mixed]).label == mixed.label
+    plain = stats.total(make.Maker(provenance=Provenance.COUNTER).window(WindowKind.RUN, 10.0))
+    assert (plain.label, plain.mixed) == ("counter", False)
+    assert stats.pooled([plain, mixed]).label == "mixed: 90 % counter, 10 % modelled"
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.999, ">99 % counter, <1 %"), (0.5, "50 % counter, 50 %")])
+def test_no_share_is_rounded_to_all_or_nothing(make, share, shown):
+    window = make.MixedMaker(gpu_share=share).window(WindowKind.RUN, 10.0)
+    assert stats.total(window).label == f"mixed: {shown} modelled"
+
+
+def test_the_model_may_err_without_the_counter_beside_it(make):
+    mixed = stats.total(make.MixedMaker().window(WindowKind.RUN, 10.0))
+    assert mixed.at_model("low") == pytest.approx(8.0 + 0.7 * 2.0)
+    assert mixed.at_model("high") == pytest.approx(8.0 + 1.4 * 2.0)
+    assert mixed.low_j == pytest.approx(0.99 * 8.0 + 0.7 * 2.0)
+
+
+def test_a_bill_says_how_each_domain_is_known(make):
+    (record,) = make.infer_group((make.Truth("torch_eager"),), maker=make.MixedMaker(), forks=1, blocks=1)
+    assert stats.bill(record) == {
+        "cpu-process": ("modelled by modelled with cpu_watts@1:EPYC 3 (vm-model)",),
+        "gpu0": ("counter by nvml (GPU board)",),
+    }
