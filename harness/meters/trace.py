@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -35,17 +35,17 @@ from harness.records import DeviceState, MeterInfo
 
 PERIOD_S = 0.1
 
+HOST_PERIOD_S = 1.0
+"""How often a sample holds the host's CPU time too; the edges of windows always do."""
+
 CHUNK_ROWS = 600
 """A minute at 10 Hz: how much a process that dies loses at most, beside the edges of its windows."""
 
 _INT64 = 2**63
 
 
-class Sample(NamedTuple):
-    """One row before it is written; `boot_ns` goes on while the host is suspended."""
-
-    mark: Mark
-    boot_ns: int
+Sample = tuple[Mark, int]
+"""One row before it is written: a mark, and a clock in nanoseconds that goes on while the host is suspended."""
 
 
 class Recorder:
@@ -136,19 +136,26 @@ class Recorder:
         self._edges.forget_listeners()
 
     def _take(self, mark: Mark) -> None:
-        self._kept.append(Sample(mark, boot_ns()))
+        self._kept.append((mark, boot_ns()))
 
     def _run(self, writer: Writer) -> None:
         begin_ns = time.thread_time_ns()
         period_ns = round(self.period_s * 1e9)
+        # A share of a package cannot be told without the host's line; everything else can wait a second for it.
+        lock, sample, keep = self._edges.lock, self._edges.sample, self._kept.append
+        with_host = 1 if self._window.attribute else max(1, round(HOST_PERIOD_S / self.period_s))
         due_ns = time.perf_counter_ns() + period_ns
         while True:
             # Of all ways to wait in Python this takes the least CPU time.
             time.sleep(max(0, due_ns - time.perf_counter_ns()) / 1e9)
             if self._stopped:
                 return
-            self._edges.begin()
             self.samples += 1
+            if self.samples % with_host:
+                with lock:
+                    keep((sample(), boot_ns()))
+            else:
+                self._edges.begin()
             if len(self._kept) >= CHUNK_ROWS and not self._flushed(writer):
                 return
             self.sampler_cpu_s = (time.thread_time_ns() - begin_ns) / 1e9
@@ -245,10 +252,10 @@ def _columns(
     samples: Sequence[Sample], meters: Sequence[BilledMeter], traced: Sequence[TracedInfo]
 ) -> Iterator[tuple[str, list[Any]]]:
     """Yield each column of the samples by its name."""
-    marks = [sample.mark for sample in samples]
+    marks = [mark for mark, _ in samples]
     hosts = [jiffies_s(mark.stat) for mark in marks]
     yield "wall_ns", [mark.wall_ns for mark in marks]
-    yield "boot_ns", [sample.boot_ns for sample in samples]
+    yield "boot_ns", [boot for _, boot in samples]
     yield "unix_ns", [mark.unix_ns for mark in marks]
     yield "cpu_ns", [mark.cpu_ns for mark in marks]
     yield "children_user_ns", [_ns(mark.children.ru_utime) for mark in marks]
