@@ -2,11 +2,13 @@
 
 A Parquet file cannot be read without its footer, an Arrow stream can: so chunks go to `<path>.partial` as a
 stream, and the Parquet file is made of it at the end. A process that dies loses what was not yet in a chunk.
-Pages of the Parquet file carry checksums, which are verified when it is read.
+Pages of the Parquet file carry checksums, but their headers do not, and one altered bit there makes other
+numbers of sound bytes. So the metadata hold a digest of all values, which is verified before any is used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,7 @@ from harness.meters.traceformat import (
 )
 
 _PARQUET = b"PAR1"
+_ROWS_KEY = b"joulebench.rows.sha256"
 _BATCH_ROWS = 4096
 
 
@@ -84,8 +87,11 @@ class Writer:
                 arrow.ipc.open_stream(source) as batches,
                 arrow.parquet.ParquetWriter(str(whole), schema, compression="zstd", write_page_checksum=True) as file,
             ):
+                digest = _Digest()
                 for batch in batches:
                     file.write_batch(batch)
+                    digest.add(batch)
+                file.add_key_value_metadata({_ROWS_KEY: digest.hexdigest()})
             if self.path.exists():
                 raise FileExistsError(f"{self.path} came to exist meanwhile and is not written over")
             whole.replace(self.path)
@@ -115,18 +121,27 @@ class Trace:
         self.finished = _is_parquet(self.path)
         try:
             with self._arrow.OSFile(str(self.path)) as source:
-                schema = self._reader(source).schema_arrow if self.finished else self._stream(source).schema
+                reader = self._reader(source) if self.finished else self._stream(source)
+                schema = reader.schema_arrow if self.finished else reader.schema
+                rows_digest = (reader.metadata.metadata or {}).get(_ROWS_KEY, b"") if self.finished else b""
         except (OSError, ValueError, self._arrow.ArrowException) as error:
             raise self._damaged(error) from error
         self.header = read_header(self.path, schema.metadata or {})
         if not schema.equals(arrow_schema(self._arrow, self.header), check_metadata=False):
             raise self._damaged("its columns are not those its header names")
         self.wall_ns, self.unix_ns = array("q"), array("q")
-        for batch in self._batches(["wall_ns", "unix_ns"]):
-            self.wall_ns.extend(batch.column("wall_ns").to_pylist())
-            self.unix_ns.extend(batch.column("unix_ns").to_pylist())
+        digest = _Digest()
+        for batch in self._batches():
+            try:
+                digest.add(batch)
+                self.wall_ns.extend(batch.column("wall_ns").to_pylist())
+                self.unix_ns.extend(batch.column("unix_ns").to_pylist())
+            except (ValueError, TypeError) as error:
+                raise self._damaged(error) from error
         if len(self.wall_ns) < 2 or any(later < earlier for earlier, later in pairwise(self.wall_ns)):
             raise self._damaged(f"{len(self.wall_ns)} samples, or samples that are not in the order of time")
+        if self.finished and digest.hexdigest() != rows_digest:
+            raise self._damaged("its values are not those that were recorded")
 
     @property
     def duration_s(self) -> float:
@@ -138,7 +153,7 @@ class Trace:
 
         Raises: UsageError: the file is damaged where it is being read.
         """
-        for batch in self._batches(None):
+        for batch in self._batches():
             try:
                 values = {name: batch.column(name).to_pylist() for name in batch.schema.names}
             except ValueError as error:
@@ -152,13 +167,13 @@ class Trace:
             for row in zip(fixed, *channels, strict=True):
                 yield Row(row[0], row[1:])
 
-    def _batches(self, columns: list[str] | None) -> Iterator[Any]:
+    def _batches(self) -> Iterator[Any]:
         with self._arrow.OSFile(str(self.path)) as source:
             if not self.finished:
                 yield from self._whole_batches(source)
                 return
             try:
-                yield from self._reader(source).iter_batches(_BATCH_ROWS, columns=columns, use_threads=False)
+                yield from self._reader(source).iter_batches(_BATCH_ROWS, use_threads=False)
             except (OSError, ValueError, self._arrow.ArrowException) as error:
                 raise self._damaged(error) from error
 
@@ -181,6 +196,25 @@ class Trace:
             f"{self.path} is no trace, or a damaged one: {why}. Traces are what `measure.trace: true` in a suite and "
             "`harness.measure(..., trace=...)` write; take an undamaged copy"
         )
+
+
+class _Digest:
+    """A SHA-256 of all values, column by column; how they are cut into batches does not matter."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+
+    def add(self, batch: Any) -> None:
+        """Take in the next rows."""
+        for name in batch.schema.names:
+            values = batch.column(name).to_pylist()
+            column = self._columns.setdefault(name, hashlib.sha256(name.encode()))
+            column.update("".join(f"{value!r}\n" for value in values).encode())
+
+    def hexdigest(self) -> bytes:
+        """Return the digest of the columns' digests, as the metadata hold it."""
+        digests = b"".join(column.digest() for column in self._columns.values())
+        return hashlib.sha256(digests).hexdigest().encode()
 
 
 def _array(arrow: Any, kind: Any, values: Sequence[Raw]) -> Any:
