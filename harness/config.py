@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -112,21 +112,30 @@ def load_suite(path: Path, overrides: tuple[str, ...] = ()) -> Suite:
 
     Raises: ConfigError: unreadable, not YAML, an unknown key, a wrong type, a value out of range.
     """
+    document, node = read_mapping(path, "suite", Suite.__struct_fields__)
+    for override in overrides:
+        _override(document, override)
+    return _validated(document, path, node)
+
+
+def read_mapping(path: Path, what: str, keys: Sequence[str]) -> tuple[dict[str, Any], yaml.Node]:
+    """Return the mapping in a YAML file, and its nodes, which know the lines.
+
+    Raises: ConfigError: unreadable, not YAML, no mapping, a key that stands twice.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the suite {path}: {error}") from error
+        raise ConfigError(f"cannot read the {what} {path}: {error}") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(document, dict) or node is None:
-        raise ConfigError(f"{path} must be a mapping with the keys {', '.join(Suite.__struct_fields__)}")
+        raise ConfigError(f"{path} must be a mapping with the keys {', '.join(keys)}")
     _refuse_duplicates(node, path)
-    for override in overrides:
-        _override(document, override)
-    return _validated(document, path, node)
+    return document, node
 
 
 def locate(spec: WorkloadSpec, folder: Path) -> WorkloadSpec:
@@ -158,7 +167,7 @@ def _validated(document: dict[str, Any], path: Path, node: yaml.Node) -> Suite:
     problem = _out_of_range(suite)
     if problem:
         where, what = problem
-        raise ConfigError(f"{path}{_line(node, where)}: {'.'.join(map(str, where))}: {what}")
+        raise ConfigError(f"{path}{line_of(node, where)}: {'.'.join(map(str, where))}: {what}")
     return suite
 
 
@@ -216,7 +225,7 @@ def _override(document: dict[str, Any], override: str) -> None:
 
 
 def _explain(message: str, document: dict[str, Any], path: Path, node: yaml.Node) -> str:
-    where = _path_of(message)
+    where = path_of(message)
     reason = re.sub(r" - at `.*`$", "", message)
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown:
@@ -229,10 +238,10 @@ def _explain(message: str, document: dict[str, Any], path: Path, node: yaml.Node
     if "Invalid enum value" in reason:
         reason += f" (valid: {', '.join(get_args(Scenario))})"
     dotted = ".".join(map(str, where)) or "the suite"
-    return f"{path}{_line(node, where)}: {dotted}: {reason}"
+    return f"{path}{line_of(node, where)}: {dotted}: {reason}"
 
 
-def _path_of(message: str) -> tuple[str, ...]:
+def path_of(message: str) -> tuple[str, ...]:
     """Return ("train", "0", "params") from msgspec's `$.train[0].params`."""
     found = re.search(r"at `\$(.*)`$", message)
     return tuple(re.findall(r"[^.\[\]]+", found[1])) if found else ()
@@ -248,7 +257,7 @@ def _fields_at(where: tuple[str, ...], document: dict[str, Any]) -> tuple[str, .
     return struct.__struct_fields__ if struct and where[0] in document else ()
 
 
-def _line(node: yaml.Node, where: tuple[str, ...]) -> str:
+def line_of(node: yaml.Node, where: tuple[str, ...]) -> str:
     """Return `:12`, the line of a path in the file; empty where the path came from an override."""
     line: int | None = None
     for key in where:

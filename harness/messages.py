@@ -139,7 +139,7 @@ _reply_decoder = msgspec.json.Decoder(Reply)
 _encoder = msgspec.json.Encoder()
 
 
-def encode(message: Command | Reply) -> bytes:
+def encode(message: Frozen) -> bytes:
     """Return the message as one line of JSON, newline included."""
     return _encoder.encode(message) + b"\n"
 

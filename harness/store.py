@@ -80,17 +80,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def append_record(folder: Path, record: Record) -> None:
     """Append a finished case; it is on disk when this returns."""
-    _append(folder / "records.jsonl", record)
+    append_line(folder / "records.jsonl", record)
 
 
 def append_window(folder: Path, logged: Logged) -> None:
     """Append a measured window of an unfinished case; it is on disk when this returns."""
-    _append(folder / "windows.jsonl", logged)
+    append_line(folder / "windows.jsonl", logged)
 
 
 def read_windows(folder: Path) -> tuple[Logged, ...]:
     """Return the windows logged so far."""
-    return _read_lines(folder / "windows.jsonl", Logged)
+    return read_lines(folder / "windows.jsonl", Logged)
 
 
 def load_run(path: Path) -> Run:
@@ -102,7 +102,7 @@ def load_run(path: Path) -> Run:
     """
     folder = path if path.is_dir() else path.parent
     info = read_info(folder)
-    latest = {record.case_id: record for record in _read_lines(folder / "records.jsonl", Record)}
+    latest = {record.case_id: record for record in read_lines(folder / "records.jsonl", Record)}
     ordered = [latest[case_id] for case_id in info.case_ids if case_id in latest]
     return Run(folder=folder, info=info, records=tuple(ordered))
 
@@ -191,7 +191,11 @@ def settled(records: Iterable[Record]) -> dict[str, Record]:
     return {record.case_id: record for record in records if not isinstance(record.outcome, Failed)}
 
 
-def _append(path: Path, value: Frozen) -> None:
+def append_line(path: Path, value: Frozen) -> None:
+    """Append a value as one line of JSON; it is on disk when this returns. A torn last line is cut off first.
+
+    Raises: ResultsError: the file cannot be written.
+    """
     line = msgspec.json.encode(value) + b"\n"
     try:
         with path.open("ab+") as file:
@@ -211,7 +215,11 @@ def _cut_half_line(descriptor: int) -> None:
     os.ftruncate(descriptor, content.rfind(b"\n") + 1)
 
 
-def _read_lines(path: Path, kind: type[T]) -> tuple[T, ...]:
+def read_lines(path: Path, kind: type[T]) -> tuple[T, ...]:
+    """Return the values of a file's complete lines; () where there is no file.
+
+    Raises: ResultsError: a complete line is not of that kind; names file and line.
+    """
     if not path.exists():
         return ()
     decoder = msgspec.json.Decoder(kind)

@@ -1,7 +1,8 @@
 """The command line. Importing it loads no torch and nothing else that is slow.
 
 Results go to standard output, progress and errors to standard error; `--json` prints one document.
-Exit codes: 0 done, 1 a defect of joulebench, 2 usage, 12 not comparable, 13 invalid measurement, 130 interrupted.
+Exit codes: 0 done, 1 a defect of joulebench, 2 usage, 12 not comparable, 13 invalid measurement, 130 interrupted;
+those of the gate stand in `harness.gate.exits`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import sys
 import click
 
 from harness import __version__
-from harness.cli.commands import calibrate_power, compare, doctor, ls, plan, replay, report, run
+from harness.cli.commands import calibrate_power, compare, doctor, explain, gate, ls, plan, replay, report, run
+from harness.cli.keeping import baseline, calibrate, export
 from harness.errors import INTERRUPTED_EXIT, JoulebenchError
 
 
@@ -26,7 +28,8 @@ def cli() -> None:
     """
 
 
-for _command in (run, plan, report, compare, ls, doctor, calibrate_power, replay):
+_GATE = (gate, explain, baseline, calibrate)
+for _command in (run, plan, report, export, compare, ls, doctor, calibrate_power, replay, *_GATE):
     cli.add_command(_command)
 
 

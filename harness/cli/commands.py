@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -67,6 +68,8 @@ def plan(suite: Path, overrides: tuple[str, ...], select: str, results: Path, as
 @_JSON
 def report(folder: Path | None, results: Path, form: str, output: Path | None, as_json: bool) -> int:
     """Report a run (default: the newest): which technique to use, what it saves, what saved nothing.
+
+    A file of `pytest --benchmark-json` is shown as a table, without a verdict.
 
     \b
     joulebench report
@@ -180,3 +183,67 @@ def replay(trace: Path, begin: str | None, end: str | None, step: str | None, as
     from harness.cli import replaying
 
     return replaying.replay(trace, begin, end, step, as_json=as_json)
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path), default=Path("gate.yaml"), required=False)
+@click.option("--base", metavar="REF", help="A git ref, a folder, or a Python interpreter.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="Instead of --base: a stored run, or the results folder that keeps baselines.",
+)
+@click.option(
+    "--run", "held", type=click.Path(path_type=Path), help="With --baseline: the run held against it (the newest)."
+)
+@click.option("--head", metavar="REF", help="A git ref; by default the working tree.")
+@click.option("--budget", default="10m", show_default=True, metavar="DURATION", help="Wall time the gate may take.")
+@click.option("--seed", type=int, help="Repeats the orders of an earlier gate; by default drawn, and always logged.")
+@click.option("--strict", is_flag=True, help="Fail with 11 where a case could not be settled.")
+@_SELECT
+@click.option("--build", metavar="COMMAND", help="Run this in each slot; its .venv/bin/python is then used.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the cases as JUnit to this file too.")
+@click.option("--md", type=click.Path(path_type=Path), help="Write the Markdown summary to this file too.")
+@_RESULTS
+@_JSON
+def gate(config: Path, baseline: Path | None, held: Path | None, **options: Any) -> int:
+    """Say whether head costs more energy a task than base, measured in turns on this machine.
+
+    CONFIG names what is gated: functions, commands, pytest tests and suites. Exits with 0 where nothing got worse,
+    10 where a case regressed (confirmed in fresh processes), 12 where a case vanished, 13 where it could not be
+    measured, 14 where head answers worse. With --baseline nothing is measured: a run is held against a stored one of
+    the same host; its verdicts are trends, and fail only where the whole interval is beyond the tolerance.
+
+    \b
+    joulebench gate --base origin/main
+    joulebench gate ci/gate.yaml --base v1.2 --budget 5m -k "encode or decode" --junit gate.xml
+    joulebench gate --base main --build "uv sync --frozen"
+    joulebench gate --baseline results
+    """
+    if (baseline is None) == (options["base"] is None):
+        raise click.UsageError("give --base, to measure both sides now, or --baseline, to look at a stored run")
+    if baseline is not None:
+        from harness.cli import baselining
+
+        return baselining.gate(baseline, held, config, options)
+    from harness.cli import gating
+
+    return gating.gate(gating.Options(config=config, **options))
+
+
+@click.command()
+@click.argument("target", metavar="RUN#CASE")
+@_RESULTS
+@_JSON
+def explain(target: str, results: Path, as_json: bool) -> int:
+    """Explain what the gate said of one case: the numbers, each fork, voided blocks, what more time would settle.
+
+    RUN is a folder, or the id of a gate run under the results folder; CASE is its number or its name.
+
+    \b
+    joulebench explain 20261123T140000Z-gate#3
+    joulebench explain results/1a2b3c4d/20261123T140000Z-gate#encode
+    """
+    from harness.cli import explaining
+
+    return explaining.explain(target, results, as_json=as_json)

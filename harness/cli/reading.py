@@ -12,10 +12,15 @@ from harness import report as reporting
 from harness import store
 from harness.cli.output import print_json
 from harness.errors import ResultsError
+from harness.interop import foreign
 
 
 def report(folder: Path | None, results: Path, form: str, output: Path | None, *, as_json: bool) -> int:
-    """Print or write the report of one run."""
+    """Print or write the report of one run; of a pytest-benchmark file, print what it holds."""
+    if folder is not None and foreign.is_pytest_benchmark(folder):
+        from harness.cli import exporting
+
+        return exporting.show_foreign(folder, as_json=as_json)
     run = store.load_run(folder or _newest(results))
     content = reporting.build(run)
     if as_json:

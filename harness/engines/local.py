@@ -14,26 +14,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from harness.errors import UsageError, WorkerFailed
-from harness.messages import Command, Failure, Reply, decode_reply, encode
-from harness.records import Case
+from harness.messages import Failure, decode_reply, encode
+from harness.records import Case, Frozen
 
 _GRACE_S = 5.0
 """How long a worker may take to end by itself once its input is closed."""
 
 
 class LocalSession:
-    """One live worker process."""
+    """One live worker process; `decode` reads its replies, `advice` is what to do about one that is only slow."""
 
-    def __init__(self, process: subprocess.Popen[bytes], name: str, log: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        name: str,
+        log: Path,
+        *,
+        decode: Callable[[bytes], Any] = decode_reply,
+        advice: str = "raise measure.timeout_s if the case is only slow",
+    ) -> None:
         self._process = process
         self._name = name
         self._log = log
+        self._decode = decode
+        self._advice = advice
         self._pending = b""
 
     @property
@@ -41,7 +52,7 @@ class LocalSession:
         """The worker's process id."""
         return self._process.pid
 
-    def send(self, message: Command) -> None:
+    def send(self, message: Frozen) -> None:
         """Send one command.
 
         Raises: WorkerFailed: the worker is gone.
@@ -54,14 +65,14 @@ class LocalSession:
         except (BrokenPipeError, ValueError) as error:
             raise WorkerFailed(self._obituary()) from error
 
-    def receive(self, timeout_s: float) -> Reply:
+    def receive(self, timeout_s: float) -> Any:
         """Block until the worker's next reply.
 
         Raises: WorkerFailed: the worker died, said nothing for `timeout_s`, or reported a failure.
         """
         line = self._line(time.monotonic() + timeout_s, timeout_s)
         try:
-            reply = decode_reply(line)
+            reply = self._decode(line)
         except msgspec.DecodeError as error:
             raise WorkerFailed(f"{self._name} sent a line that is no reply ({error}); log: {self._log}") from error
         if isinstance(reply, Failure):
@@ -97,8 +108,8 @@ class LocalSession:
             if not ready:
                 self.kill()
                 raise WorkerFailed(
-                    f"{self._name} said nothing for {timeout_s:.0f} s and was ended; raise measure.timeout_s if the "
-                    f"case is only slow; its log is {self._log}"
+                    f"{self._name} said nothing for {timeout_s:.0f} s and was ended; {self._advice}; "
+                    f"its log is {self._log}"
                 )
             chunk = os.read(descriptor, 1 << 16)
             if not chunk:
@@ -142,6 +153,25 @@ def exclusive() -> Iterator[None]:
         yield
 
 
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a worker program in a process group of its own; what it writes to standard error goes to `log`.
+
+    A group of its own keeps Ctrl-C at the terminal from reaching it: the parent decides.
+    """
+    with log.open("ab") as stderr:
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **environment},
+            cwd=folder,
+            start_new_session=True,
+        )
+
+
 class LocalEngine:
     """Starts workers as child processes of this one."""
 
@@ -149,20 +179,9 @@ class LocalEngine:
         self._logs = logs
 
     def start(self, case: Case, fork: int, environment: Mapping[str, str]) -> LocalSession:
-        """Start a fresh worker for one fork of a case, in a process group of its own.
-
-        A group of its own keeps Ctrl-C at the terminal from reaching it: the parent decides.
-        """
+        """Start a fresh worker for one fork of a case."""
         log = self._logs / f"{case.phase.value}-{case.technique}-{case.case_id}-{fork}.log"
         source = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
-        with log.open("ab") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, **environment, "PYTHONPATH": path},
-                start_new_session=True,
-            )
+        process = spawn([sys.executable, "-P", "-m", "harness.worker"], {**environment, "PYTHONPATH": path}, log)
         return LocalSession(process, f"worker {process.pid} of {case.name} (fork {fork})", log)

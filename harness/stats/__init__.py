@@ -17,6 +17,8 @@ from harness.stats.paired import (
     ratio_interval,
 )
 from harness.stats.proportion import Difference, accuracy, accuracy_difference, bonett_price, items_to_resolve, wilson
+from harness.stats.signed_rank import Shift, hodges_lehmann, signed_rank_p
+from harness.stats.spending import even_looks, level_at, nominal_levels, overall_p, spent
 from harness.stats.sums import Part, Total, add, bill, pooled, scaled, weakest
 from harness.stats.totals import (
     build_total,
@@ -43,6 +45,7 @@ __all__ = [
     "Location",
     "Part",
     "Payback",
+    "Shift",
     "Spread",
     "Total",
     "TrainingTotal",
@@ -60,14 +63,19 @@ __all__ = [
     "energy_per_task",
     "energy_per_task_j",
     "eval_total",
+    "even_looks",
     "exponential",
     "familywise",
+    "hodges_lehmann",
     "holm",
     "interval",
     "items_to_resolve",
+    "level_at",
     "locate",
     "log_ratios",
     "net_energy_per_task_j",
+    "nominal_levels",
+    "overall_p",
     "paired_log_ratios",
     "peak_memory_bytes",
     "pooled",
@@ -75,6 +83,8 @@ __all__ = [
     "repetitions",
     "run_total",
     "scaled",
+    "signed_rank_p",
+    "spent",
     "to_target",
     "total",
     "training_duration_s",

@@ -1,0 +1,232 @@
+"""What the gate says of its cases at each look, and whether a regression recurs in fresh forks. Pure.
+
+The statistics stand in `harness.gate.keys`. On top of them:
+
+* a case whose readings cannot be is invalid, with the first reason; nothing else is said of it;
+* a control that changed by more than `control_drift`, or by `min_effect` and more than chance would, means that the
+  machine changed: nothing is decided until that has passed;
+* fewer than 6 forks or 24 blocks never decide anything;
+* a decided case stays decided and keeps its place in Holm's family, which errs on the safe side;
+* advisory cases are a family of their own, so that they cost the others nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+from harness.gate.evidence import Evidence, gather, padded
+from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence, Terms
+from harness.gate.keys import MIN_BLOCKS, MIN_FORKS, Judged, Limits, fork_level, fork_p, judge, recurs, summarise
+from harness.gate.model import Block, Estimate, Policy, Stage
+from harness.gate.sizing import Spread, change, detectable, more_blocks, spread
+from harness.stats.signed_rank import hodges_lehmann, signed_rank_p
+from harness.stats.spending import level_at
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def look(
+    blocks_by_case: Mapping[str, Sequence[Block]],
+    policy: Policy,
+    look_index: int,
+    *,
+    decided: Mapping[str, Finding],
+    terms: Mapping[str, Terms] | None = None,
+) -> dict[str, Finding]:
+    """Return what look `look_index` (1 … policy.looks) says of every case; decided cases are returned as they are.
+
+    Every case of the suite must be in `blocks_by_case`, decided or not: the promise is over all of them.
+
+    Raises: UsageError: there is no such look.
+    """
+    if not 1 <= look_index <= policy.looks:
+        raise UsageError(f"look {look_index} of {policy.looks} does not exist; looks are counted from 1")
+    known = {case: (terms or {}).get(case, Terms(policy=policy)) for case in blocks_by_case}
+    found: dict[str, Finding] = {}
+    for advisory in (False, True):
+        family = [case for case in blocks_by_case if known[case].advisory is advisory]
+        fixed = {case: decided[case] for case in family if case in decided and decided[case].kind not in UNDECIDED}
+        evidence = {case: gather(blocks_by_case[case], Stage.MAIN) for case in family if case not in fixed}
+        found |= fixed | _judged(family, evidence, {case: known[case] for case in family}, policy, look_index)
+    return {case: found[case] for case in blocks_by_case}
+
+
+def confirm(finding: Finding, blocks: Sequence[Block], policy: Policy, *, terms: Terms | None = None) -> Recurrence:
+    """Return whether one stage of fresh forks shows a suspected regression again.
+
+    Both keys must turn at `fork_level`, and the estimate must be half of the effect that counts or more. `blocks` are
+    those of one confirmation only; blocks of the main stage among them are left out.
+    """
+    held = terms or Terms(policy=policy)
+    evidence = gather(blocks, Stage.CONFIRM)
+    if evidence.fault is not None:
+        return Recurrence(again=False, reason=evidence.fault, fault=evidence.fault)
+    values_FB, limits = padded(evidence.differences), _limits([held])
+    level = fork_level(policy, finding.family)
+    again = bool(recurs(values_FB[None], limits.null, limits.regressed, level)[0])
+    p_value = float(signed_rank_p(values_FB.reshape(1, -1) - limits.null[:, None])[0][0])
+    estimate = _estimate(spread(values_FB, policy.alpha), held, policy.looks, finding.family, (p_value, p_value))
+    contaminated, _ = _control(evidence, held.policy, finding.family)
+    if contaminated is not None:
+        return Recurrence(again=False, reason=contaminated, estimate=estimate)
+    short = _too_little(evidence)
+    shown = "nothing" if estimate is None else f"{estimate.change:+.1%}"
+    reason = f"fresh forks show {shown}" + (f": {short}" if short else "" if again else ", which does not repeat it")
+    return Recurrence(again=again, reason=reason, estimate=estimate)
+
+
+def _judged(
+    family: Sequence[str], evidence: Mapping[str, Evidence], terms: Mapping[str, Terms], policy: Policy, look_index: int
+) -> dict[str, Finding]:
+    if not evidence:
+        return {}
+    controls = {case: _control(each, terms[case].policy, len(family)) for case, each in evidence.items()}
+    usable = [case in evidence and evidence[case].fault is None and not controls[case][0] for case in family]
+    said = judge(_cube(family, evidence), _limits([terms[c] for c in family]), policy, look_index, _row(usable))
+    found: dict[str, Finding] = {}
+    for place, case in enumerate(family):
+        if case not in evidence:
+            continue
+        each, held = evidence[case], terms[case]
+        about = None if each.fault else _spread(each, policy, look_index)
+        p_values = (float(said.p_more[0, place]), float(said.adjusted_more[0, place]))
+        estimate = _estimate(about, held, look_index, len(family), p_values)
+        kind, reason = _unusable(each, controls[case][0]) or _said(said, place, estimate, held)
+        found[case] = Finding(
+            case=case,
+            kind=kind,
+            reason=reason,
+            look=look_index,
+            family=len(family),
+            estimate=estimate,
+            control_change=controls[case][1],
+            more_blocks=None if kind not in UNDECIDED else _more(about, held, len(family)),
+        )
+    return found
+
+
+def _unusable(evidence: Evidence, contaminated: str | None) -> tuple[Kind, str] | None:
+    if evidence.fault is not None:
+        return Kind.INVALID, evidence.fault
+    if contaminated is not None:
+        return Kind.CONTAMINATED, contaminated
+    short = _too_little(evidence)
+    return None if short is None else (Kind.GO_ON, short)
+
+
+def _said(said: Judged, place: int, estimate: Estimate | None, terms: Terms) -> tuple[Kind, str]:
+    if estimate is None:
+        return Kind.GO_ON, "nothing was measured"
+    beyond = f" beyond the accepted {terms.up_to:+.1%}" if terms.up_to else ""
+    interval = f"{estimate.change:+.1%} [{estimate.low:+.1%}, {estimate.high:+.1%}] a task"
+    tolerance = f"{terms.policy.tolerance:+.1%}{beyond}"
+    if said.suspected[0, place]:
+        return Kind.SUSPECTED, f"costs {interval}{beyond}"
+    if said.improved[0, place]:
+        return Kind.IMPROVED, f"costs {interval}, which fresh forks were not asked to confirm"
+    if said.passed[0, place]:
+        return Kind.PASS, f"costs {interval}: {tolerance} or more is excluded"
+    if said.forks_refuse[0, place]:
+        return Kind.GO_ON, f"costs {interval}: blocks say so, but forks differ too much to agree"
+    return Kind.GO_ON, f"costs {interval}: neither a regression nor {tolerance} is excluded"
+
+
+def _control(evidence: Evidence, policy: Policy, cases: int) -> tuple[str | None, float | None]:
+    """Return why the control forbids a decision, and how it changed; None and None without a control.
+
+    A change beyond `control_drift` must not be plain noise (p ≤ 5 %); one from `min_effect` on must pass both keys
+    over the suite. What is smaller, ABBA cancels many times over.
+    """
+    import numpy as np
+
+    if not evidence.drift:
+        return None, None
+    values_FB = padded(evidence.drift)
+    values = np.array([value for fork in evidence.drift for value in fork])
+    moved = change(hodges_lehmann(values, policy.alpha).estimate)
+    blocks = 2 * min(float(side[0]) for side in signed_rank_p(values[None]))
+    forks = summarise(values_FB[None])
+    by_fork = 2 * min(float(fork_p(forks, 0.0, above=side)[0]) for side in (True, False))
+    far = abs(moved) > policy.control_drift and blocks <= 0.05
+    sure = abs(moved) >= policy.min_effect and max(blocks, by_fork) <= policy.alpha / cases
+    said = f"the control changed by {moved:+.1%} within forks: the machine was not steady; run again on a quieter one"
+    return said if far or sure else None, moved
+
+
+def _more(found: Spread | None, terms: Terms, cases: int) -> int | None:
+    return more_blocks(found, terms.policy, cases, math.log1p(terms.up_to))
+
+
+def _too_little(evidence: Evidence) -> str | None:
+    forks, blocks = len(evidence.differences), sum(len(each) for each in evidence.differences)
+    if forks < MIN_FORKS:
+        return f"{forks} forks are too few to decide anything, it takes {MIN_FORKS}; raise forks or the budget"
+    if blocks < MIN_BLOCKS:
+        return f"{blocks} blocks are too few to decide anything, it takes {MIN_BLOCKS}; raise blocks or the budget"
+    return None
+
+
+def _spread(evidence: Evidence, policy: Policy, look_index: int) -> Spread | None:
+    """Return where a case lies, with the interval that all looks together keep at 1 − 2α.
+
+    Repeated confidence intervals: Jennison & Turnbull 1989, JRSS B 51:305. Where too little is there to decide, no
+    look is taken, and the level of the last one stands.
+    """
+    if not evidence.differences:
+        return None
+    taken = policy.looks if _too_little(evidence) else look_index
+    return spread(padded(evidence.differences), level_at(policy.alpha, taken, policy.looks))
+
+
+def _estimate(
+    found: Spread | None, terms: Terms, look_index: int, cases: int, p_values: tuple[float, float]
+) -> Estimate | None:
+    if found is None:
+        return None
+    return Estimate(
+        change=change(found.estimate),
+        low=change(found.low),
+        high=change(found.high),
+        confidence=round(1 - 2 * terms.policy.alpha, 10),
+        p_value=p_values[0],
+        p_adjusted=p_values[1],
+        forks=found.forks,
+        same_sign=found.same_sign,
+        blocks=found.blocks,
+        detectable=detectable(found, terms.policy, look_index, cases, math.log1p(terms.up_to)),
+    )
+
+
+def _limits(terms: Sequence[Terms]) -> Limits:
+    """Return what counts in each case: an accepted cost moves what is no increase, and what passes, by itself."""
+    import numpy as np
+
+    null = np.log1p([each.up_to for each in terms])
+    return Limits(
+        null=null,
+        regressed=np.maximum(null, np.log1p([each.policy.min_effect for each in terms])),
+        improved=np.log1p([-each.policy.min_effect for each in terms]),
+        tolerated=null + np.log1p([each.policy.tolerance for each in terms]),
+    )
+
+
+def _cube(family: Sequence[str], evidence: Mapping[str, Evidence]) -> npt.NDArray[np.float64]:
+    """Return 1 x cases x forks x blocks, NaN where there is no block."""
+    import numpy as np
+
+    each = [padded(evidence[case].differences if case in evidence else ()) for case in family]
+    cube = np.full((1, len(each), max(v.shape[0] for v in each), max(v.shape[1] for v in each)), np.nan)
+    for place, values in enumerate(each):
+        cube[0, place, : values.shape[0], : values.shape[1]] = values
+    return cube
+
+
+def _row(values: Sequence[bool]) -> npt.NDArray[np.bool_]:
+    import numpy as np
+
+    return np.array([values], dtype=np.bool_)

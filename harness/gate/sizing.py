@@ -1,0 +1,131 @@
+"""How well a case is known, what that much evidence could have found, and how much more would settle it.
+
+Normal theory over the two keys of `harness.gate.keys`: an estimate with standard error e is found beyond a limit
+when it lies c·e past it, c being the critical value of the key. Heavy tails and stopping early make this optimistic
+(measured: 62 % found where 85 % were foretold), so it is advice on where to spend time, and never a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness.gate.keys import MIN_BLOCKS, MIN_FORKS, fork_level, summarise
+from harness.gate.model import Policy
+from harness.records import Frozen
+from harness.stats.signed_rank import hodges_lehmann
+from harness.stats.spending import level_at
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+_ONE_SIGMA = 0.158655
+"""Chance of a normal value to lie more than one standard deviation above its mean."""
+
+_POWER = 0.95
+_LIKELY = 0.8
+_LOG_MOST = 50.0
+"""Logarithms of ratios beyond this are reported as this, so that they stay numbers in JSON."""
+
+
+class Spread(Frozen, frozen=True, kw_only=True):
+    """Where the log ratio of a case lies: estimate, bounds, and one standard error by each key."""
+
+    estimate: float
+    low: float
+    high: float
+    block_error: float
+    fork_error: float
+    forks: int
+    same_sign: int
+    blocks: int
+
+
+def spread(values_FB: Floats, tail: float) -> Spread | None:
+    """Return where a case lies, with bounds that err with chance `tail` each by either key; None below two forks.
+
+    The bounds are the wider of the signed-rank interval and a t-interval over forks.
+    """
+    import numpy as np
+    from scipy import stats
+
+    forks = summarise(values_FB[None])
+    number = int(forks.number[0])
+    if number < 2:
+        return None
+    values = values_FB[np.isfinite(values_FB)]
+    shift, narrow = hodges_lehmann(values, tail), hodges_lehmann(values, _ONE_SIGMA)
+    half = float(stats.t.isf(tail, number - 1)) * float(forks.error[0])
+    means = forks.means[0][np.isfinite(forks.means[0])]
+    around = (float(forks.mean[0]) - half, float(forks.mean[0]) + half)
+    lows = [each for each in (shift.low, shift.estimate, around[0]) if each is not None]
+    highs = [each for each in (shift.high, shift.estimate, around[1]) if each is not None]
+    return Spread(
+        estimate=shift.estimate,
+        low=min(lows),
+        high=max(highs),
+        block_error=0.0 if narrow.low is None or narrow.high is None else (narrow.high - narrow.low) / 2,
+        fork_error=float(forks.error[0]),
+        forks=number,
+        same_sign=int((np.sign(means) == np.sign(shift.estimate)).sum()),
+        blocks=len(values),
+    )
+
+
+def change(log_ratio: float) -> float:
+    """Return the relative change of a log ratio: 0.04 is 4 % more."""
+    return math.expm1(max(-_LOG_MOST, min(_LOG_MOST, log_ratio)))
+
+
+def detectable(found: Spread, policy: Policy, look: int, cases: int, beyond: float) -> float | None:
+    """Return the smallest relative change that this look would find with 95 % power; None with too few forks.
+
+    `beyond` is the change that is accepted anyway. The level is that of the first step of Holm: the worst case.
+    """
+    if found.forks < MIN_FORKS or found.blocks < MIN_BLOCKS:
+        return None
+    needed = _needed(found, (policy.alpha / cases, fork_level(policy, cases)), policy, look, _POWER)
+    error = max(found.block_error, found.fork_error)
+    effect = max(beyond, math.log1p(policy.min_effect))
+    return change(max(beyond + needed, effect + _z(_POWER) * error))
+
+
+def more_blocks(found: Spread | None, policy: Policy, cases: int, beyond: float) -> int | None:
+    """Return how many more blocks (in as many more forks) would likely decide a case, from its spread so far.
+
+    Whichever decision is nearer counts: a pass, or a regression where the estimate is large enough for one. None if
+    it cannot be told: fewer than two forks, or an estimate that lies on a limit.
+    """
+    if found is None:
+        return None
+    ratios = []
+    room = beyond + math.log1p(policy.tolerance) - found.estimate
+    if room > 0:
+        ratios.append(_needed(found, (policy.alpha, policy.alpha), policy, policy.looks, _LIKELY) / room)
+    if found.estimate >= max(beyond, math.log1p(policy.min_effect)) and found.estimate > beyond:
+        levels = (policy.alpha / cases, fork_level(policy, cases))
+        ratios.append(_needed(found, levels, policy, policy.looks, _LIKELY) / (found.estimate - beyond))
+    if not ratios:
+        return None
+    whole = max(MIN_BLOCKS, MIN_FORKS * found.blocks / found.forks, found.blocks * min(ratios) ** 2)
+    return max(1, math.ceil(whole - found.blocks))
+
+
+def _needed(found: Spread, alphas: tuple[float, float], policy: Policy, look: int, power: float) -> float:
+    """Return how far the truth must lie beyond a limit for both keys to say so with this power."""
+    from scipy import stats
+
+    by_block, by_fork = (level_at(alpha, look, policy.looks) for alpha in alphas)
+    freedom = found.forks - 1
+    blocks = (_z(1 - by_block) + _z(power)) * found.block_error
+    forks = (float(stats.t.isf(by_fork, freedom)) + float(stats.t.ppf(power, freedom))) * found.fork_error
+    return max(blocks, forks)
+
+
+def _z(share: float) -> float:
+    from scipy import special
+
+    return float(special.ndtri(share))

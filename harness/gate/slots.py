@@ -1,0 +1,244 @@
+"""The slots: base and head as folders whose paths have equal length, so that neither arm has the longer one.
+
+There are two pairs, with the arms in exchanged places, and forks use either: what a place does to an arm, it does to
+both. A slot holds exactly what git knows: of a ref its files, of the working tree what is tracked, and what is
+neither tracked nor ignored. Nothing of the repository is touched: trees are written through an index of the gate's
+own. Both arms run in one environment, the current one, unless each builds its own (`--build`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.gate.locking import dependencies, environment_sha256
+from harness.gate.model import Arm
+from harness.records import Frozen
+
+_PLACES = ("slot-a", "slot-b")
+"""Equal in length."""
+
+
+class Built(Frozen, frozen=True, kw_only=True):
+    """One arm on disk: `root` is the folder of the gate's configuration in it, `python` what runs it."""
+
+    place: Path
+    root: Path
+    python: Path
+
+
+class Pair(Frozen, frozen=True, kw_only=True):
+    """Both arms, one in either place."""
+
+    base: Built
+    head: Built
+
+
+class Slots(Frozen, frozen=True, kw_only=True):
+    """Both arms in both places; `notes` are for people."""
+
+    base: Arm
+    head: Arm
+    pairs: tuple[Pair, Pair]
+    notes: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def build(
+    project: Path, base: str, head: str | None = None, *, command: str | None = None, apart: Path | None = None
+) -> Iterator[Slots]:
+    """Build base and head, and remove them afterwards whatever happens.
+
+    Args:
+        project: the folder of the gate's configuration, in a git repository.
+        base: a git ref; or a folder, which is copied; or a Python interpreter, which then runs head's code.
+        head: a git ref; by default the working tree.
+        command: run by the shell in each slot; `.venv/bin/python` of a slot is then used where it exists.
+        apart: a folder of the working tree that is no part of it, such as where results are written.
+
+    Raises: UsageError: no git repository, an unknown ref, a build that fails.
+    """
+    top, prefix = _repository(project)
+    tree = _Tree(top, prefix, _apart(top, apart))
+    with tempfile.TemporaryDirectory(prefix="joulebench-gate-", ignore_cleanup_errors=True) as scratch:
+        first, second = (Path(scratch).resolve() / name for name in ("pair-1", "pair-2"))
+        first.mkdir()
+        head_arm, newer = _of_git(tree, head, first / _PLACES[1])
+        base_arm, older = _base(tree, base, head, first / _PLACES[0])
+        notes = _differences(older, newer, command)
+        pair = Pair(base=older, head=newer)
+        exchanged = Pair(base=_copied(older, second / _PLACES[1]), head=_copied(newer, second / _PLACES[0]))
+        pairs = (pair, exchanged)
+        if command is not None:
+            pairs = (_equipped(pair, command), _equipped(exchanged, command))
+        yield Slots(base=base_arm, head=head_arm, pairs=pairs, notes=notes)
+
+
+def environment(built: Built) -> dict[str, str]:
+    """Return `PYTHONPATH` of an arm: its root, and `src` where the project keeps its packages there."""
+    own = [str(built.root), *([str(built.root / "src")] if (built.root / "src").is_dir() else [])]
+    inherited = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([*own, *([inherited] if inherited else [])])}
+
+
+class _Tree(NamedTuple):
+    """A repository, where the project lies in it, and what of its working tree to look at."""
+
+    top: Path
+    prefix: str
+    pathspec: tuple[str, ...]
+
+
+def _apart(top: Path, folder: Path | None) -> tuple[str, ...]:
+    if folder is None or not folder.resolve().is_relative_to(top.resolve()):
+        return ()
+    return ("--", ".", f":(top,exclude,literal){folder.resolve().relative_to(top.resolve())}")
+
+
+def _copied(built: Built, place: Path) -> Built:
+    shutil.copytree(built.place, place, symlinks=True)
+    return msgspec.structs.replace(built, place=place, root=place / built.root.relative_to(built.place))
+
+
+def _repository(project: Path) -> tuple[Path, str]:
+    """Return the top of the repository and where the project lies in it."""
+    if shutil.which("git") is None:
+        raise UsageError("the gate needs git to build base and head; install it")
+    try:
+        top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
+    except subprocess.CalledProcessError as error:
+        raise UsageError(
+            f"{project.resolve()} is not in a git repository, so there is no base to compare with; run the gate where "
+            f"gate.yaml is under git ({error.stderr.strip()})"
+        ) from error
+    return Path(top), prefix
+
+
+def _base(tree: _Tree, base: str, head: str | None, place: Path) -> tuple[Arm, Built]:
+    path = Path(base).expanduser()
+    if path.is_dir() and _commit(tree.top, base) is None:
+        shutil.copytree(path, place, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__"))
+        arm = Arm(ref=base, commit=None, dirty=False, lock_sha256=dependencies(place).sha256)
+        return arm, Built(place=place, root=place, python=Path(sys.executable))
+    if path.is_file() and os.access(path, os.X_OK):
+        arm, built = _of_git(tree, head, place)
+        # A link into a virtual environment must stay as it is: resolved, it would be the interpreter outside.
+        python = path.absolute()
+        arm = msgspec.structs.replace(arm, ref=base, lock_sha256=environment_sha256(python))
+        return arm, msgspec.structs.replace(built, python=python)
+    return _of_git(tree, base, place)
+
+
+def _of_git(tree: _Tree, ref: str | None, place: Path) -> tuple[Arm, Built]:
+    place.mkdir()
+    if ref is None:
+        commit = _commit(tree.top, "HEAD")
+        dirty = commit is None or bool(_git(tree.top, "status", "--porcelain", *tree.pathspec))
+        _copy_tree(tree, place)
+    else:
+        commit, dirty = _known_commit(tree.top, ref), False
+        _write_tree(tree.top, commit, place)
+    root = place / tree.prefix
+    root.mkdir(parents=True, exist_ok=True)
+    arm = Arm(ref=ref or "working tree", commit=commit, dirty=dirty, lock_sha256=dependencies(root).sha256)
+    return arm, Built(place=place, root=root, python=Path(sys.executable))
+
+
+def _copy_tree(tree: _Tree, place: Path) -> None:
+    kinds = ("--cached", "--others", "--exclude-standard", "--deduplicate")
+    listed = _git(tree.top, "ls-files", "-z", *kinds, *tree.pathspec)
+    for name in filter(None, listed.split("\0")):
+        source, target = tree.top / name, place / name
+        if source.is_symlink() or source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _write_tree(top: Path, commit: str, place: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="joulebench-index-") as scratch:
+        index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        _git(top, "read-tree", commit, environment=index)
+        _git(top, "checkout-index", "--all", f"--prefix={place}/", environment=index)
+
+
+def _known_commit(top: Path, ref: str) -> str:
+    commit = _commit(top, ref)
+    if commit is not None:
+        return commit
+    names = _git(top, "for-each-ref", "--format=%(refname:short)").split()
+    near = difflib.get_close_matches(ref, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    shallow = _git(top, "rev-parse", "--is-shallow-repository").strip() == "true"
+    more = "this clone is shallow: fetch the whole history (fetch-depth: 0). " if shallow else ""
+    raise UsageError(f"git knows no {ref!r}; {hint}{more}Known: {', '.join(names[:10]) or 'no ref at all'}")
+
+
+def _commit(top: Path, ref: str) -> str | None:
+    try:
+        return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").strip()
+    except subprocess.CalledProcessError:
+        return None
+
+
+def _git(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> str:
+    # Hooks and aliases of CI may have set these for a repository that is not the one asked about.
+    clean = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
+    done = subprocess.run(
+        ["git", *arguments],  # noqa: S607 git from the PATH, as users have it
+        cwd=folder,
+        env={**clean, **(environment or {})},
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=True,
+    )
+    return done.stdout
+
+
+def _differences(older: Built, newer: Built, command: str | None) -> tuple[str, ...]:
+    notes = []
+    names = dependencies(newer.root).differing(dependencies(older.root))
+    if names and command is None and older.python == newer.python:
+        notes.append(
+            f"base and head ask for different dependencies ({', '.join(names)}), but both were measured in the current "
+            'environment; --build "COMMAND" gives each its own'
+        )
+    if (newer.place / ".gitmodules").exists():
+        notes.append("submodules are not part of the slots; a case that needs them fails")
+    return tuple(notes)
+
+
+def _equipped(pair: Pair, command: str) -> Pair:
+    return Pair(base=_built(pair.base, command), head=_built(pair.head, command))
+
+
+def _built(built: Built, command: str) -> Built:
+    # The shell is what was asked for: people write `uv sync && make`.
+    done = subprocess.run(  # noqa: S602
+        command,
+        cwd=built.root,
+        shell=True,
+        env={key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        last = "\n".join(done.stdout.strip().splitlines()[-10:])
+        raise UsageError(f"--build {command!r} ended with exit code {done.returncode} in {built.root}:\n{last}")
+    python = built.root / ".venv/bin/python"
+    return msgspec.structs.replace(built, python=python) if python.exists() else built

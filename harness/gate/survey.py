@@ -1,0 +1,185 @@
+"""What of the configuration both arms have, before anything is measured: a case that vanished is seen, not skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import ConfigError, WorkerFailed
+from harness.gate import arms, suites
+from harness.gate.arms import Resolved, Worker
+from harness.gate.forks import HEAD, Gated
+from harness.gate.model import CaseResult, Verdict
+from harness.gate.slots import Built, Pair, Slots
+from harness.gate.suites import SuiteCase
+from harness.gate.targets import CallableTarget, CommandTarget, GateConfig, PytestTarget, SuiteTarget, load
+from harness.gate.terms import result_without_blocks
+from harness.meters.window import MeterWindow
+
+TIMEOUT_S = 300.0
+"""How long the search for targets, or a chunk of training, may take."""
+
+
+class Folders(NamedTuple):
+    """Where workers write: `logs` stay, `scratch` takes the models of suites."""
+
+    logs: Path
+    scratch: Path
+
+
+class Found(NamedTuple):
+    """The cases to measure, those that are settled already, and notes for people."""
+
+    cases: tuple[Gated, ...]
+    settled: tuple[CaseResult, ...]
+    notes: tuple[str, ...]
+
+
+class _Survey:
+    def __init__(self, config: GateConfig, slots: Slots, meters: MeterWindow, folders: Folders) -> None:
+        self.config = config
+        self.slots = slots
+        self.meters = meters
+        self.logs, self.scratch = folders
+        self.cases: list[Gated] = []
+        self.settled: list[CaseResult] = []
+
+    def settle(self, name: str, verdict: Verdict, reason: str) -> None:
+        self.settled.append(result_without_blocks(self.config, name, verdict, reason))
+
+
+def survey(
+    config: GateConfig,
+    slots: Slots,
+    meters: MeterWindow,
+    folders: Folders,
+    *,
+    file_name: str,
+    matches: Callable[[str], bool],
+    say: Callable[[str], None],
+) -> Found:
+    """Return what can be measured and what cannot, with the reason.
+
+    Args:
+        config: what is asked for.
+        slots: both arms.
+        meters: open meters, which the workers' slots are read with.
+        folders: for what the workers write.
+        file_name: the configuration's name in its folder; base's own may have cases that head's has no longer.
+        matches: says which names are wanted.
+        say: told what happens.
+
+    Raises: ConfigError: a target that neither arm has, a suite that cannot be planned. WorkerFailed: a search died.
+    """
+    found = _Survey(config, slots, meters, folders)
+    say("looking for the cases in base and head")
+    _single(found, matches)
+    for target in config.cases:
+        if isinstance(target, SuiteTarget):
+            _of_suite(found, target, matches, say)
+    notes = _vanished(found, file_name, matches)
+    return Found(cases=tuple(found.cases), settled=tuple(found.settled), notes=notes)
+
+
+def _single(found: _Survey, matches: Callable[[str], bool]) -> None:
+    pair = found.slots.pairs[0]
+    wanted = [case for case in found.config.cases if not isinstance(case, SuiteTarget) and matches(case.name)]
+    targets = {case.name: case.target for case in wanted if isinstance(case, CallableTarget)}
+    tests = {case.name: case.pytest for case in wanted if isinstance(case, PytestTarget)}
+    base, head = Resolved(absent={}, broken={}), Resolved(absent={}, broken={})
+    if targets or tests:
+        base = arms.resolve(pair.base, targets, found.logs / "resolve-base.log", TIMEOUT_S, tests)
+        head = arms.resolve(pair.head, targets, found.logs / "resolve-head.log", TIMEOUT_S, tests)
+    for case in wanted:
+        name = case.name
+        if name in base.absent and name in head.absent:
+            raise ConfigError(f"case {name!r}: neither base nor head has it: {head.absent[name]}")
+        if name in head.absent:
+            found.settle(name, Verdict.VANISHED, f"base has it, head does not: {head.absent[name]}")
+        elif name in base.absent:
+            found.settle(name, Verdict.NEW, f"head has it, base does not: {base.absent[name]}")
+        elif name in head.broken or name in base.broken:
+            arm, why = ("head", head) if name in head.broken else ("base", base)
+            found.settle(name, Verdict.INVALID, f"{arm}: {why.broken[name]}")
+        else:
+            start = partial(_start_probe, case, found.meters)
+            found.cases.append(Gated(name=name, agree=True, metric="score", start=start))
+
+
+def _start_probe(
+    case: CallableTarget | CommandTarget | PytestTarget, meters: MeterWindow, arm: str, pair: Pair, seed: int, log: Path
+) -> Worker:
+    return arms.start_probe(case, arm, _built(pair, arm), seed=seed, log=log, meters=meters)
+
+
+def _of_suite(found: _Survey, target: SuiteTarget, matches: Callable[[str], bool], say: Callable[[str], None]) -> None:
+    pair = found.slots.pairs[0]
+    base = suites.expand(target, pair.base, found.logs / "plan-base.log")
+    head = suites.expand(target, pair.head, found.logs / "plan-head.log")
+    if not base and not head:
+        raise ConfigError(f"{target.suite}: neither base nor head has an infer case of it that can run here")
+    models: dict[str, Path | str] = {}
+    for name in filter(matches, {**base, **head}):
+        if name not in head:
+            found.settle(name, Verdict.VANISHED, f"base has it, the suite {target.suite} of head does not")
+        elif name not in base:
+            found.settle(name, Verdict.NEW, f"head has it, the suite {target.suite} of base does not")
+        elif reason := suites.unlike(base[name], head[name]):
+            found.settle(name, Verdict.INVALID, f"{reason}; unlike work cannot be compared")
+        else:
+            _modelled(found, name, (base[name], head[name]), models, say)
+
+
+def _modelled(
+    found: _Survey,
+    name: str,
+    pair: tuple[SuiteCase, SuiteCase],
+    models: dict[str, Path | str],
+    say: Callable[[str], None],
+) -> None:
+    """Add a suite's case; its model is trained by base unless an earlier case has it."""
+    base, head = pair
+    key = base.train.case_id
+    if key not in models:
+        say(f"training {base.train.name} for {name}")
+        try:
+            models[key] = suites.train(
+                base, found.slots.pairs[0].base, found.scratch, found.logs / f"train-{key}.log", TIMEOUT_S
+            )
+        except WorkerFailed as error:
+            models[key] = str(error)
+    model = models[key]
+    if isinstance(model, str):
+        found.settle(name, Verdict.INVALID, f"its model could not be trained: {model}")
+        return
+    start = partial(_start_suite, {"base": base, "head": head}, model, found.meters)
+    found.cases.append(Gated(name=name, agree=False, metric="accuracy", start=start))
+
+
+def _start_suite(
+    cases: Mapping[str, SuiteCase], model: Path, meters: MeterWindow, arm: str, pair: Pair, seed: int, log: Path
+) -> Worker:
+    return suites.start_suite(cases[arm], model, arm, _built(pair, arm), seed=seed, log=log, meters=meters)
+
+
+def _built(pair: Pair, arm: str) -> Built:
+    return pair.head if arm == HEAD else pair.base
+
+
+def _vanished(found: _Survey, file_name: str, matches: Callable[[str], bool]) -> tuple[str, ...]:
+    """Note the cases that only base's own configuration names: what is no longer gated is no pass."""
+    path = found.slots.pairs[0].base.root / file_name
+    if not path.is_file():
+        return ()
+    try:
+        before = load(path)
+    except ConfigError as error:
+        return (f"base's {file_name} cannot be read, so cases that were taken out of it are not seen: {error}",)
+    names = {case.stem if isinstance(case, SuiteTarget) else case.name for case in found.config.cases}
+    for case in before.cases:
+        name = case.stem if isinstance(case, SuiteTarget) else case.name
+        if name not in names and matches(name):
+            found.settle(name, Verdict.VANISHED, f"base's {file_name} gates it, head's does not")
+    return ()

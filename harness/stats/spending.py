@@ -1,0 +1,135 @@
+"""How much of the chance of error may be spent by each look at growing evidence.
+
+Whoever looks k times and stops at the first small p-value errs more often than that p-value says. Lan & DeMets
+(1983, Biometrika 70:659) spend the chance of error along a function of the share of evidence seen; the one that
+resembles O'Brien & Fleming's boundaries spends next to nothing early: α(t) = 2 − 2Φ(z_{α/2} / √t), one-sided.
+
+The level of each look follows from the looks being correlated: evidence is a Brownian motion seen at times t, and
+the chance of crossing at look k and not before is integrated step by step (Armitage, McPherson & Rowe 1969,
+JRSS A 132:235; Jennison & Turnbull 2000, Group Sequential Methods, ch. 7 and 19). Levels are applied to the p-values
+of any test ("significance level approach", ibid. 3.8). Looks that are more correlated than that (blocks that share
+the luck of their forks) err less often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+_NODES = 96
+"""Points of the quadrature; 4 and 5 looks agree with the published boundaries to their 4 decimals."""
+
+_REACH = 9.0
+"""Standard deviations below zero at which the integral begins: what lies beyond has a chance below 1e-18."""
+
+_SMALLEST = 1e-12
+"""Overall levels below this are reported as this."""
+
+
+def spent(alpha: float, fraction: float) -> float:
+    """Return the one-sided chance of error spent once a `fraction` (0–1) of the evidence is seen."""
+    from scipy import stats
+
+    if fraction <= 0:
+        return 0.0
+    return float(2 * stats.norm.sf(stats.norm.isf(alpha / 2) / math.sqrt(min(1.0, fraction))))
+
+
+@lru_cache(maxsize=1024)
+def nominal_levels(alpha: float, fractions: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the level for the p-value of each look, so that all of them together err with chance `alpha`.
+
+    `fractions` are the shares of evidence seen at the looks, rising and within (0, 1].
+
+    Raises: UsageError: the fractions do not rise, or leave (0, 1].
+    """
+    import numpy as np
+    from scipy import special
+
+    rising = all(earlier < later for earlier, later in zip((0.0, *fractions), fractions, strict=False))
+    if not rising or not fractions or fractions[-1] > 1 or not 0 < alpha < 1:
+        raise UsageError(f"looks at {fractions} with alpha {alpha}: fractions must rise within (0, 1], alpha in (0, 1)")
+    levels: list[float] = []
+    scores, weights = np.zeros(1), np.ones(1)
+    before = 0.0
+    for fraction in fractions:
+        step = math.sqrt(fraction - before)
+        bound = _bound(spent(alpha, fraction) - spent(alpha, before), scores, weights, step)
+        levels.append(float(special.ndtr(-bound / math.sqrt(fraction))))
+        scores, weights = _continued(scores, weights, step, bound, math.sqrt(fraction))
+        before = fraction
+    return tuple(levels)
+
+
+def even_looks(looks: int) -> tuple[float, ...]:
+    """Return the shares of evidence at `looks` evenly spaced looks, the last at 1."""
+    return tuple((each + 1) / looks for each in range(looks))
+
+
+def level_at(alpha: float, look: int, looks: int) -> float:
+    """Return the level of look `look` (1 … looks) of evenly spaced looks."""
+    return nominal_levels(alpha, even_looks(looks))[look - 1]
+
+
+def overall_p(p_values: Sequence[float] | Floats, look: int, looks: int) -> Floats:
+    """Return each p-value of a look as the overall chance of error at which that look would just reject.
+
+    It is adjusted for looking: comparing it with α is comparing the p-value with the look's level at α, so Holm's
+    method over such p-values tests each case at the levels of its own share of α (group sequential Holm: Ye, Li,
+    Liu & Yao 2013, Stat. Med. 32:1112). It is interpolated, at an error below 0.1 %, and never below 1e-12.
+    """
+    import numpy as np
+
+    log_levels, log_alphas = _levels_by_alpha(look, looks)
+    values = np.maximum(np.asarray(p_values, dtype=np.float64), 1e-300)
+    found = np.exp(np.interp(np.log(values), log_levels, log_alphas, right=0.0))
+    return np.maximum(values, found)
+
+
+@lru_cache(maxsize=64)
+def _levels_by_alpha(look: int, looks: int) -> tuple[Floats, Floats]:
+    import numpy as np
+
+    alphas = np.concatenate([np.geomspace(_SMALLEST, 0.3, 90, endpoint=False), np.linspace(0.3, 0.99, 24)])
+    levels = np.array([level_at(float(alpha), look, looks) for alpha in alphas])
+    return np.log(levels), np.log(alphas)
+
+
+def _bound(chance: float, scores: Floats, weights: Floats, step: float) -> float:
+    """Return the score that the next look exceeds with this chance, having got there without a crossing."""
+    from scipy import optimize, special
+
+    def excess(bound: float) -> float:
+        return math.log(max(float(weights @ special.ndtr((scores - bound) / step)), 1e-320)) - math.log(chance)
+
+    return float(optimize.brentq(excess, -_REACH, 4 * _REACH, xtol=1e-9))
+
+
+def _continued(scores: Floats, weights: Floats, step: float, bound: float, spread: float) -> tuple[Floats, Floats]:
+    """Return the nodes and weights of the density of scores that have not crossed up to and with this look."""
+    import numpy as np
+
+    nodes, shares = _legendre()
+    low = -_REACH * spread
+    half = (bound - low) / 2
+    moved = low + half * (nodes + 1)
+    density = np.exp(-(((moved[:, None] - scores) / step) ** 2) / 2) @ weights / (step * math.sqrt(2 * math.pi))
+    return moved, half * shares * density
+
+
+@lru_cache(maxsize=1)
+def _legendre() -> tuple[Floats, Floats]:
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
