@@ -3,8 +3,9 @@
 The statistics stand in `harness.gate.keys`. On top of them:
 
 * a case whose readings cannot be is invalid, with the first reason; nothing else is said of it;
-* a control that changed by more than `control_drift`, or by `min_effect` and more than chance would, means that the
-  machine changed: nothing is decided until that has passed;
+* a control that changed by more than `control_drift`, and surely so, means that the machine changed: until that has
+  passed, nothing is decided that is not larger than this change (ABBA cancels it, but nobody should have to trust
+  that);
 * fewer than 6 forks or 24 blocks never decide anything;
 * a decided case stays decided and keeps its place in Holm's family, which errs on the safe side;
 * advisory cases are a family of their own, so that they cost the others nothing.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import UsageError
 from harness.gate.evidence import Evidence, gather, padded
@@ -71,9 +72,9 @@ def confirm(finding: Finding, blocks: Sequence[Block], policy: Policy, *, terms:
     again = bool(recurs(values_FB[None], limits.null, limits.regressed, level)[0])
     p_value = float(signed_rank_p(values_FB.reshape(1, -1) - limits.null[:, None])[0][0])
     estimate = _estimate(spread(values_FB, policy.alpha), held, policy.looks, finding.family, (p_value, p_value))
-    contaminated, _ = _control(evidence, held.policy, finding.family)
-    if contaminated is not None:
-        return Recurrence(again=False, reason=contaminated, estimate=estimate)
+    control = _control(evidence, held.policy, finding.family)
+    if again and estimate is not None and not _outweighs(control, estimate.change, held):
+        return Recurrence(again=False, reason=_unsteady(control), estimate=estimate)
     short = _too_little(evidence)
     shown = "nothing" if estimate is None else f"{estimate.change:+.1%}"
     reason = f"fresh forks show {shown}" + (f": {short}" if short else "" if again else ", which does not repeat it")
@@ -85,8 +86,7 @@ def _judged(
 ) -> dict[str, Finding]:
     if not evidence:
         return {}
-    controls = {case: _control(each, terms[case].policy, len(family)) for case, each in evidence.items()}
-    usable = [case in evidence and evidence[case].fault is None and not controls[case][0] for case in family]
+    usable = [case in evidence and evidence[case].fault is None for case in family]
     said = judge(_cube(family, evidence), _limits([terms[c] for c in family]), policy, look_index, _row(usable))
     found: dict[str, Finding] = {}
     for place, case in enumerate(family):
@@ -96,7 +96,10 @@ def _judged(
         about = None if each.fault else _spread(each, policy, look_index)
         p_values = (float(said.p_more[0, place]), float(said.adjusted_more[0, place]))
         estimate = _estimate(about, held, look_index, len(family), p_values)
-        kind, reason = _unusable(each, controls[case][0]) or _said(said, place, estimate, held)
+        control = _control(each, held.policy, len(family))
+        kind, reason = _unusable(each) or _said(said, place, estimate, held)
+        if _hidden(kind, control, estimate, held):
+            kind, reason = Kind.CONTAMINATED, f"{reason}; but {_unsteady(control)}"
         found[case] = Finding(
             case=case,
             kind=kind,
@@ -104,17 +107,15 @@ def _judged(
             look=look_index,
             family=len(family),
             estimate=estimate,
-            control_change=controls[case][1],
-            more_blocks=None if kind not in UNDECIDED else _more(about, held, len(family)),
+            control_change=control.change,
+            more_blocks=_more(about, held, len(family)) if kind is Kind.GO_ON else None,
         )
     return found
 
 
-def _unusable(evidence: Evidence, contaminated: str | None) -> tuple[Kind, str] | None:
+def _unusable(evidence: Evidence) -> tuple[Kind, str] | None:
     if evidence.fault is not None:
         return Kind.INVALID, evidence.fault
-    if contaminated is not None:
-        return Kind.CONTAMINATED, contaminated
     short = _too_little(evidence)
     return None if short is None else (Kind.GO_ON, short)
 
@@ -136,26 +137,46 @@ def _said(said: Judged, place: int, estimate: Estimate | None, terms: Terms) -> 
     return Kind.GO_ON, f"costs {interval}: neither a regression nor {tolerance} is excluded"
 
 
-def _control(evidence: Evidence, policy: Policy, cases: int) -> tuple[str | None, float | None]:
-    """Return why the control forbids a decision, and how it changed; None and None without a control.
+class _Control(NamedTuple):
+    """How the control changed from early to late in the forks (None: there is none), and whether that is sure."""
 
-    A change beyond `control_drift` must not be plain noise (p ≤ 5 %); one from `min_effect` on must pass both keys
-    over the suite. What is smaller, ABBA cancels many times over.
-    """
+    change: float | None
+    moved: bool
+
+
+def _control(evidence: Evidence, policy: Policy, cases: int) -> _Control:
+    """Return how the control changed. It moved if that is beyond `control_drift` and passes both keys."""
     import numpy as np
 
     if not evidence.drift:
-        return None, None
+        return _Control(None, moved=False)
     values_FB = padded(evidence.drift)
     values = np.array([value for fork in evidence.drift for value in fork])
-    moved = change(hodges_lehmann(values, policy.alpha).estimate)
+    by = change(hodges_lehmann(values, policy.alpha).estimate)
     blocks = 2 * min(float(side[0]) for side in signed_rank_p(values[None]))
     forks = summarise(values_FB[None])
     by_fork = 2 * min(float(fork_p(forks, 0.0, above=side)[0]) for side in (True, False))
-    far = abs(moved) > policy.control_drift and blocks <= 0.05
-    sure = abs(moved) >= policy.min_effect and max(blocks, by_fork) <= policy.alpha / cases
-    said = f"the control changed by {moved:+.1%} within forks: the machine was not steady; run again on a quieter one"
-    return said if far or sure else None, moved
+    return _Control(by, moved=abs(by) > policy.control_drift and max(blocks, by_fork) <= policy.alpha / cases)
+
+
+def _hidden(kind: Kind, control: _Control, estimate: Estimate | None, terms: Terms) -> bool:
+    """Return whether a decision must wait, for the machine itself changed by as much as it is about."""
+    if kind is Kind.PASS:
+        return not _outweighs(control, math.expm1(math.log1p(terms.up_to) + math.log1p(terms.policy.tolerance)), terms)
+    if kind in {Kind.SUSPECTED, Kind.IMPROVED} and estimate is not None:
+        return not _outweighs(control, estimate.change, terms)
+    return False
+
+
+def _outweighs(control: _Control, effect: float, terms: Terms) -> bool:
+    """Return whether a relative change, reckoned from what is accepted, is larger than that of a control that moved."""
+    beyond = abs(math.log1p(effect) - math.log1p(terms.up_to))
+    return not control.moved or control.change is None or beyond > abs(math.log1p(control.change))
+
+
+def _unsteady(control: _Control) -> str:
+    by = 0.0 if control.change is None else control.change
+    return f"the machine was not steady, its control changed by {by:+.1%} within forks: run again on a quieter one"
 
 
 def _more(found: Spread | None, terms: Terms, cases: int) -> int | None:

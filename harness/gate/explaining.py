@@ -181,8 +181,10 @@ def _numbers(seen: Explanation) -> list[str]:
     if case.confirmations:
         rows.append(("confirmed", f"{case.confirmed} of {case.confirmations} fresh stages found the regression again"))
     if case.control_change is not None:
-        drift = f"{w.percent(case.control_change)} within forks; nothing is decided while it moves, by more than noise,"
-        drift += f" past ±{p.control_drift * 100:g}%"
+        drift = (
+            f"{w.percent(case.control_change)} within forks; while it surely moves past ±{p.control_drift * 100:g}%,"
+        )
+        drift += " nothing smaller than its change is decided"
         rows.append(("control", drift))
     if case.quality is not None:
         rows.append(("quality", quality_text(case.quality) + (": worse" if case.quality.worse else "")))

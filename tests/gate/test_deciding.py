@@ -173,14 +173,34 @@ def test_a_void_block_may_hold_any_reading():
     assert finding(measured).kind is Kind.PASS
 
 
-@pytest.mark.parametrize("change", [0.0, 0.2, -0.2])
-@pytest.mark.parametrize("drift", [0.08, -0.08, 0.03])
-def test_a_machine_that_changed_lets_nothing_be_decided(change, drift):
+@pytest.mark.parametrize("change", [0.0, 0.06, -0.06])
+@pytest.mark.parametrize("drift", [0.08, -0.08])
+def test_a_machine_that_changed_by_more_than_is_found_lets_nothing_be_decided(change, drift):
     measured = blocks(change=change, drift=drift)
     found = finding(measured)
     assert found.kind is Kind.CONTAMINATED
     assert found.control_change == pytest.approx(math.expm1(drift), abs=0.005)
-    assert concluded(measured, found=found).verdict is Verdict.INCONCLUSIVE
+    assert f"its control changed by {math.expm1(drift):+.0%}"[:-2] in found.reason
+    assert found.more_blocks is None
+    result = concluded(measured, found=found)
+    assert (result.verdict, result.more_s) == (Verdict.INCONCLUSIVE, None)
+
+
+@pytest.mark.parametrize("drift", [0.08, -0.08])
+def test_what_is_larger_than_the_change_of_the_machine_is_found_all_the_same(drift):
+    assert finding(blocks(change=0.2, drift=drift)).kind is Kind.SUSPECTED
+    assert finding(blocks(change=-0.2, drift=drift)).kind is Kind.IMPROVED
+
+
+def test_a_control_within_its_limit_forbids_nothing():
+    measured = blocks(drift=0.03)
+    assert finding(measured).kind is Kind.PASS
+    assert finding(measured).control_change == pytest.approx(0.03, abs=0.005)
+
+
+def test_a_tolerance_beyond_the_change_of_the_machine_can_be_shown_to_hold():
+    wide = REPLACE(POLICY, tolerance=0.2)
+    assert finding(blocks(drift=0.08), policy=wide).kind is Kind.PASS
 
 
 def test_a_control_that_stands_still_is_reported():
@@ -271,6 +291,7 @@ def test_a_confirmation_that_is_broken_invalidates_and_one_on_a_changed_machine_
     assert concluded(measured, recurrences=(broken,)).verdict is Verdict.INVALID
     drifting = confirm(found, blocks(change=0.05, drift=0.1, stage=Stage.CONFIRM), POLICY)
     assert not drifting.again
+    assert confirm(found, blocks(change=0.15, drift=0.1, stage=Stage.CONFIRM), POLICY).again
     assert concluded(measured, recurrences=(drifting,)).verdict is Verdict.INCONCLUSIVE
 
 
