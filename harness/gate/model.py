@@ -170,7 +170,7 @@ class GateResult(Frozen, frozen=True, kw_only=True):
 
     `notes` are what else a reader should know: unlike dependencies, entries that expired or fit no case. Where
     `stored`, base is a run of another time: nothing was interleaved, and verdicts are trends without the promise of
-    `alpha`.
+    `alpha`. `asked` are the command's other arguments (configuration, cases, budget …), which repeat it.
     """
 
     schema: int = SCHEMA
@@ -187,6 +187,7 @@ class GateResult(Frozen, frozen=True, kw_only=True):
     calibration: Calibration | None = None
     stored: bool = False
     strict: bool = False
+    asked: tuple[str, ...] = ()
     exit_code: int
     exit_reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -138,8 +138,8 @@ def reproduce(result: GateResult) -> str:
     """Return the command that repeats this gate: in a work tree at the head commit, or beside the stored runs."""
     if result.stored:
         return f"joulebench gate --baseline RESULTS --run RESULTS/{result.host_fingerprint[:8]}/{result.head.ref}"
-    parts = ["joulebench gate", f"--base {shlex.quote(result.base.commit or result.base.ref)}", f"--seed {result.seed}"]
-    return " ".join([*parts, "--strict"] if result.strict else parts)
+    base = ["--base", result.base.commit or result.base.ref, "--seed", str(result.seed)]
+    return shlex.join(["joulebench", "gate", *result.asked, *base, *(["--strict"] if result.strict else [])])
 
 
 def _three_digits(value: float) -> str:

@@ -80,8 +80,10 @@ def test_counted_joules_are_not_called_modelled(make):
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_the_command_that_repeats_it_stands_there_with_its_seed(make, strict):
-    text = render_markdown(make.everything(strict=strict))
-    command = f"joulebench gate --base {'b' * 40} --seed 4711" + (" --strict" if strict else "")
+    asked = ("ci/gate.yaml", "--budget", "5m", "-k", "encode or decode")
+    text = render_markdown(make.result(make.case(), strict=strict, asked=asked))
+    command = "joulebench gate ci/gate.yaml --budget 5m -k 'encode or decode'"
+    command += f" --base {'b' * 40} --seed 4711" + (" --strict" if strict else "")
     assert f"git checkout {'c' * 40}\n{command}\n" in text
 
 
