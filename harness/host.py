@@ -161,6 +161,12 @@ def read_cpu(root: Path = Path("/")) -> Cpu:
     )
 
 
+def free_memory_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory that can be had without swapping; None where the host does not say."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
 def microarchitecture(
     vendor: str | None, family: int | None, model: int | None, stepping: int | None, brand: str | None
 ) -> str | None:
