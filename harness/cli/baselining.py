@@ -67,6 +67,11 @@ def gate(baseline: Path, held: Path | None, config: Path, options: Mapping[str, 
     """
     results: Path = options["results"]
     current = store.load_run(held or _newest(results))
+    if current.info.finished_utc is None:
+        raise ResultsError(
+            f"run {current.info.run_id} has not ended, so its missing cases say nothing; `joulebench run` goes on with "
+            "it, or name another one with --run"
+        )
     stored = baselines.find(baseline, current.info)
     if stored.info.run_id == current.info.run_id:
         raise UsageError(

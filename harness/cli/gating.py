@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 import click
@@ -14,7 +18,7 @@ from harness import host, schedule
 from harness.cli.output import print_json, progress_bar
 from harness.cli.running import code_version
 from harness.engines.local import exclusive
-from harness.errors import ConfigError
+from harness.errors import INTERRUPTED_EXIT, ConfigError
 from harness.gate import calibrating, lines, running, slots, targets, writing
 from harness.gate.exits import exit_of
 from harness.gate.junit import render_junit
@@ -44,6 +48,37 @@ class Options(NamedTuple):
 
 def gate(options: Options) -> int:
     """Measure, judge, print and write; return the exit code of `harness.gate.exits`."""
+    try:
+        with _one_interruption():
+            return _gate(options)
+    except KeyboardInterrupt:
+        click.echo(
+            "interrupted: nothing was decided, and all processes and slots of this gate are gone; run it again",
+            err=True,
+        )
+        return INTERRUPTED_EXIT
+
+
+@contextlib.contextmanager
+def _one_interruption() -> Iterator[None]:
+    """Take SIGTERM, which CI sends to a job that it cancels, like Ctrl-C; nothing interrupts the clearing up."""
+    seen: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        seen.append(number)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    before = [(each, signal.signal(each, interrupt)) for each in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+
+
+def _gate(options: Options) -> int:
     began_s = time.monotonic()
     if not options.config.is_file():
         raise ConfigError(
@@ -54,6 +89,9 @@ def gate(options: Options) -> int:
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     started_utc = schedule.utc_now()
     fingerprint = host.fingerprint(host.probe())
+    calibration = calibrating.history(fingerprint)
+    for place in filter(None, (options.junit, options.md)):
+        writing.check_place(place)
     with exclusive(), tempfile.TemporaryDirectory(prefix="joulebench-logs-") as scratch:
         click.echo(f"gate of {options.config} against {options.base}, seed {seed}", err=True)
         project = options.config.resolve().parent
@@ -84,14 +122,23 @@ def gate(options: Options) -> int:
         host_fingerprint=fingerprint,
         code_version=code_version(),
         cases=outcome.results,
-        calibration=calibrating.history(fingerprint),
+        calibration=calibration,
         strict=options.strict,
+        asked=_asked(options),
         exit_code=code,
         exit_reasons=reasons,
         notes=outcome.notes,
     )
     tell(result, folder, options)
     return code
+
+
+def _asked(options: Options) -> tuple[str, ...]:
+    """Return what was typed beside base, seed and strictness, so that the results can say how to repeat them."""
+    words = [str(options.config), "--budget", options.budget]
+    for name, value in (("-k", options.select), ("--build", options.build)):
+        words += [name, value] if value else []
+    return tuple(words)
 
 
 def tell(result: GateResult, folder: Path, options: Options) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import host, store
+from harness import host, records, store
 from harness.compare import Results
 from harness.errors import IncomparableRecords, ResultsError
 from harness.records import Failed, Frozen, Ok, RunInfo
@@ -83,11 +83,16 @@ def add(path: Path, folder: Path, *, added_utc: str, note: str = "") -> Entry:
 def load(path: Path) -> tuple[Entry, ...]:
     """Return the entries, oldest first; () where there is no file.
 
-    Raises: IncomparableRecords: an entry was rewritten, removed or inserted. ResultsError: a line is not an entry.
+    Raises: IncomparableRecords: an entry was rewritten, removed or inserted, or a line is none.
     """
-    entries = store.read_lines(path, Entry)
+    try:
+        entries = store.read_lines(path, Entry)
+    except ResultsError as error:
+        raise _edited(path, f"a line cannot be read ({error})") from error
     before: Entry | None = None
     for place, entry in enumerate(entries, start=1):
+        if entry.schema != SCHEMA:
+            raise IncomparableRecords(_unlike_format(f"{path}, entry {place}", entry.schema, SCHEMA))
         if entry.sha256 != _sha256(entry):
             raise _edited(path, f"entry {place} (run {entry.run_id}) was rewritten after it was added")
         if entry.previous_sha256 != (before.sha256 if before else None):
@@ -107,12 +112,14 @@ def find(path: Path, current: RunInfo) -> store.Run:
         path: a run's folder; or `baselines.jsonl` or its folder, where the newest of this suite and host counts.
         current: what is held against it.
 
-    Raises: IncomparableRecords: there is none, it is of an unlike host (with every field that differs), or it was
-        edited after it was added. ResultsError: a file is damaged.
+    Raises: IncomparableRecords: there is none, it is of an unlike host (with every field that differs), or of another
+        format, or it was edited after it was added. ResultsError: a file is damaged.
     """
+    _same_format(current)
     if (path / "run.json").exists() or path.name == "run.json":
         folder = path if path.is_dir() else path.parent
         stored = store.load_run(folder)
+        _same_format(stored.info)
         _same_host(stored.info, current)
         _verify_if_listed(folder)
         return stored
@@ -127,6 +134,7 @@ def find(path: Path, current: RunInfo) -> store.Run:
     entry = (here or suite)[-1]
     verify(file, entry)
     stored = store.load_run(file.parent / entry.run)
+    _same_format(stored.info)
     _same_host(stored.info, current)
     return stored
 
@@ -152,6 +160,18 @@ def verify(path: Path, entry: Entry) -> None:
             f"baseline {entry.number} (run {entry.run_id}) was edited after it was added ({'; '.join(changed)}); "
             "restore its files from version control, or add a new baseline"
         )
+
+
+def _same_format(info: RunInfo) -> None:
+    if info.schema != records.SCHEMA:
+        raise IncomparableRecords(_unlike_format(f"run {info.run_id}", info.schema, records.SCHEMA))
+
+
+def _unlike_format(what: str, found: int, known: int) -> str:
+    return (
+        f"{what} has format {found}, this joulebench reads {known}; measure it again with this version, or compare "
+        "with the version that wrote it"
+    )
 
 
 def _same_host(stored: RunInfo, current: RunInfo) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from harness import host
 from harness.errors import WorkerFailed
 from harness.gate.arms import Reported, Worker
 from harness.gate.forks import BASE, HEAD, Fork, Gated
@@ -46,7 +47,8 @@ class Step(NamedTuple):
 class Lab:
     """What all cohorts of a gate share; `blocks`, `scores` and `failed` grow as they measure, by case.
 
-    `slot_s` is the least length of a slot, `block_s` how long a block of a case took, waiting not included.
+    `slot_s` is the least length of a slot, `block_s` how long a block of a case took, waiting not included. After
+    `deadline_s` (monotonic clock) no worker that died is started anew.
     """
 
     slots: Slots
@@ -59,6 +61,7 @@ class Lab:
     timeout_s: float
     keep: Callable[[Block], None]
     say: Callable[[str], None]
+    deadline_s: float = math.inf
     blocks: dict[str, list[Block]] = field(default_factory=dict)
     scores: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Cohort:
 
     def begin(self) -> int:
         """Start the first fork of every case; return how many forks of each this host can hold at once."""
-        free = _free_bytes()
+        free = host.free_memory_bytes()
         self._open(self.cases, 0)
         taken = sum(_resident_bytes(pid) for fork in self._forks.values() for pid in fork.pids)
         if free is None or taken == 0:
@@ -213,20 +216,15 @@ class Cohort:
             gone = {id(block) for block in fork.blocks}
             lab.blocks[name] = [block for block in lab.blocks.get(name, []) if id(block) not in gone]
         self._restarts[key] = self._restarts.get(key, 0) + 1
-        if isinstance(error, Reported) or self._restarts[key] > MAX_RESTARTS:
-            tries = "" if isinstance(error, Reported) else f", {self._restarts[key]} times in a row"
-            lab.failed[name] = f"{error}{tries}"
+        late = time.monotonic() >= lab.deadline_s
+        if isinstance(error, Reported) or late or self._restarts[key] > MAX_RESTARTS:
+            lab.failed[name] = f"{error}{'' if isinstance(error, Reported) else _tries(self._restarts[key], late=late)}"
             self.drop(name)
 
 
-def _free_bytes() -> int | None:
-    """Return the memory that can be had without swapping; None where the host does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return None if found is None else int(found.split()[1]) * 1024
+def _tries(number: int, *, late: bool) -> str:
+    often = f", {number} times in a row" if number > 1 else ""
+    return f"{often}; no time was left to start it anew" if late and number <= MAX_RESTARTS else often
 
 
 def _resident_bytes(pid: int) -> int:

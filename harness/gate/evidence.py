@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.gate.model import Block, Slot, Stage
-from harness.records import Frozen
+from harness.records import Frozen, Provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,7 @@ def gather(blocks: Sequence[Block], stage: Stage) -> Evidence:
     fault = _voided(forks) or next(
         (found for each in forks.values() for block in each if (found := _fault(block))), None
     )
+    fault = fault or _mixed(forks)
     if fault is not None:
         return Evidence(blocks=number - len(void), void=len(void), fault=fault)
     kept = [[block for block in each if block.void is None] for _, each in sorted(forks.items())]
@@ -103,6 +104,23 @@ def _fault(block: Block) -> str | None:
                 "check the meter with `joulebench doctor`, or make slots longer (slot_s)"
             )
     return None
+
+
+def _mixed(forks: dict[int, list[Block]]) -> str | None:
+    """Return which slots know their joules in unlike ways, if any do: a meter changed while it was read."""
+    first: dict[Provenance, str] = {}
+    for fork, each in sorted(forks.items()):
+        for block in each:
+            for slot in block.slots if block.void is None else ():
+                if slot.provenance is not None:
+                    where = f"{slot.arm} in block {block.index} of fork {fork}"
+                    first.setdefault(slot.provenance, f"{slot.provenance.value} ({where})")
+    if len(first) < 2:
+        return None
+    return (
+        f"the provenance of the joules changed while they were measured: {', then '.join(first.values())}; joules of "
+        "unlike provenance are not compared: name one meter that does not change"
+    )
 
 
 def _difference(block: Block) -> float:

@@ -68,8 +68,9 @@ def summary_line(result: GateResult) -> str:
 def lines_of(result: GateResult) -> tuple[str, ...]:
     """Return the whole log: a line a case, the worst last and so nearest the end; warnings; the summary."""
     cases = [case_line(result, number) for number, _ in reversed(w.worst_first(result))]
+    nothing = [f"GATE {reason.partition(' ')[2]}" for reason in result.exit_reasons if not result.cases]
     warnings = [f"GATE warning {_on_one_line(note)}" for note in warnings_of(result)]
-    return (*cases, *warnings, summary_line(result))
+    return (*cases, *nothing, *warnings, summary_line(result))
 
 
 def exit_codes(result: GateResult) -> tuple[int, ...]:

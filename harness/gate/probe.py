@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import os
 import random
 import signal
@@ -93,7 +94,7 @@ def resolve(targets: dict[str, str], inside: Sequence[str], tests: dict[str, str
             _found(target, inside)
         except Refused as refusal:
             (absent if refusal.kind == "Absent" else broken)[name] = str(refusal)
-        except Exception as error:  # noqa: BLE001 whatever the import of foreign code raises is said of that target
+        except (Exception, SystemExit) as error:  # noqa: BLE001 whatever importing foreign code raises is said of it
             traceback.print_exc()
             broken[name] = f"{target} cannot be imported: {type(error).__name__}: {error}"
     return {"type": "Resolved", "absent": absent, "broken": broken}
@@ -151,7 +152,13 @@ def _scores(result: Any) -> list[float] | None:
     scores = getattr(result, "scores", None)
     if scores is None or callable(scores):
         return None
-    return [float(score) for score in scores]
+    numbers = [float(score) for score in scores]
+    if not numbers:
+        raise Refused("NoScores", "the result's `scores` is empty, so nothing was answered; score one item or more")
+    for item, number in enumerate(numbers):
+        if not math.isfinite(number):
+            raise Refused("NotFinite", f"the score of item {item} is {number}; check what the case returns")
+    return numbers
 
 
 def digest(value: Any) -> str:
@@ -270,7 +277,7 @@ def main() -> None:
         os.dup2(2, 1)
         try:
             _serve(replies)
-        except Exception as error:  # noqa: BLE001 the worker's boundary: a failure becomes a message
+        except (Exception, SystemExit) as error:  # noqa: BLE001 the worker's boundary: a failure becomes a message
             traceback.print_exc()
             kind = error.kind if isinstance(error, Refused) else type(error).__name__
             message = str(error).strip()[:2000] or repr(error)

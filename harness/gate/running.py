@@ -25,7 +25,7 @@ from harness.gate.stages import Deciding, Gate, measure
 from harness.gate.suites import SOURCE
 from harness.gate.survey import TIMEOUT_S, Folders, survey
 from harness.gate.targets import GateConfig, SuiteTarget, unmatched
-from harness.gate.terms import result_without_blocks, terms_of
+from harness.gate.terms import expired_notes, result_without_blocks, terms_of
 from harness.meters import open_meters
 from harness.meters.seam import REFRESHES_FOR_1_PERCENT
 from harness.meters.window import MeterWindow
@@ -88,8 +88,8 @@ def run(config: GateConfig, slots: Slots, asked: Asked) -> Outcome:
     singles = [case.name for case in config.cases if not isinstance(case, SuiteTarget)]
     names = tuple({*results, *singles})
     strays = tuple(f"{what} fits no case; is it misspelt?" for what in unmatched(config, names))
-    expired = tuple(f"the entry that accepts {e.case} expired on {e.expires} and is ignored" for e in config.expired)
-    return Outcome(results=tuple(results.values()), notes=(*slots.notes, *found.notes, *strays, *expired))
+    notes = (*slots.notes, *found.notes, *strays, *expired_notes(config))
+    return Outcome(results=tuple(results.values()), notes=notes)
 
 
 class _Progress:
@@ -132,6 +132,7 @@ def _measured(
             timeout_s=timeout_s,
             keep=asked.keep,
             say=progress.say,
+            deadline_s=deadline_s,
         )
         terms = {case.name: terms_of(config, case.name) for case in cases}
         gate = Gate(lab=lab, policy=config.policy, terms=terms, decide=asked.decide, deadline_s=deadline_s)

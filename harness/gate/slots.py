@@ -12,6 +12,7 @@ import contextlib
 import difflib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,22 +68,23 @@ def build(
         command: run by the shell in each slot; `.venv/bin/python` of a slot is then used where it exists.
         apart: a folder of the working tree that is no part of it, such as where results are written.
 
-    Raises: UsageError: no git repository, an unknown ref, a build that fails.
+    Raises: UsageError: no git repository, an unknown ref, a build that fails, no room for the slots.
     """
     top, prefix = _repository(project)
     tree = _Tree(top, prefix, _apart(top, apart))
     with tempfile.TemporaryDirectory(prefix="joulebench-gate-", ignore_cleanup_errors=True) as scratch:
-        first, second = (Path(scratch).resolve() / name for name in ("pair-1", "pair-2"))
-        first.mkdir()
-        head_arm, newer = _of_git(tree, head, first / _PLACES[1])
-        base_arm, older = _base(tree, base, head, first / _PLACES[0])
-        notes = _differences(older, newer, command)
-        pair = Pair(base=older, head=newer)
-        exchanged = Pair(base=_copied(older, second / _PLACES[1]), head=_copied(newer, second / _PLACES[0]))
-        pairs = (pair, exchanged)
+        try:
+            slots = _laid_out(tree, base, head, Path(scratch).resolve())
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise UsageError(
+                f"base and head cannot be laid out in {scratch}: {_last_words(error)}; make room there, or set TMPDIR "
+                "to another folder"
+            ) from error
+        first, second = slots.pairs
+        notes = _differences(first.base, first.head, command, dirty=slots.head.dirty)
         if command is not None:
-            pairs = (_equipped(pair, command), _equipped(exchanged, command))
-        yield Slots(base=base_arm, head=head_arm, pairs=pairs, notes=notes)
+            first, second = _equipped(first, command), _equipped(second, command)
+        yield msgspec.structs.replace(slots, pairs=(first, second), notes=notes)
 
 
 def environment(built: Built) -> dict[str, str]:
@@ -98,6 +100,22 @@ class _Tree(NamedTuple):
     top: Path
     prefix: str
     pathspec: tuple[str, ...]
+
+
+def _laid_out(tree: _Tree, base: str, head: str | None, scratch: Path) -> Slots:
+    first, second = scratch / "pair-1", scratch / "pair-2"
+    first.mkdir()
+    head_arm, newer = _of_git(tree, head, first / _PLACES[1])
+    base_arm, older = _base(tree, base, head, first / _PLACES[0])
+    exchanged = Pair(base=_copied(older, second / _PLACES[1]), head=_copied(newer, second / _PLACES[0]))
+    return Slots(base=base_arm, head=head_arm, pairs=(Pair(base=older, head=newer), exchanged))
+
+
+def _last_words(error: OSError | subprocess.CalledProcessError) -> str:
+    """Return why a copy or git failed; one line, for `copytree` lists every file."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return str(error.stderr).strip().splitlines()[-1] if str(error.stderr).strip() else str(error)
+    return error.strerror or str(error)[:300]
 
 
 def _apart(top: Path, folder: Path | None) -> tuple[str, ...]:
@@ -206,8 +224,10 @@ def _git(folder: Path, *arguments: str, environment: dict[str, str] | None = Non
     return done.stdout
 
 
-def _differences(older: Built, newer: Built, command: str | None) -> tuple[str, ...]:
+def _differences(older: Built, newer: Built, command: str | None, *, dirty: bool) -> tuple[str, ...]:
     notes = []
+    if dirty:
+        notes.append("head is the working tree with changes that no commit holds; --head HEAD leaves them out")
     names = dependencies(newer.root).differing(dependencies(older.root))
     if names and command is None and older.python == newer.python:
         notes.append(
@@ -220,12 +240,12 @@ def _differences(older: Built, newer: Built, command: str | None) -> tuple[str, 
 
 
 def _equipped(pair: Pair, command: str) -> Pair:
-    return Pair(base=_built(pair.base, command), head=_built(pair.head, command))
+    return Pair(base=_built(pair.base, "base", command), head=_built(pair.head, "head", command))
 
 
-def _built(built: Built, command: str) -> Built:
+def _built(built: Built, arm: str, command: str) -> Built:
     # The shell is what was asked for: people write `uv sync && make`.
-    done = subprocess.run(  # noqa: S602
+    with subprocess.Popen(  # noqa: S602
         command,
         cwd=built.root,
         shell=True,
@@ -235,10 +255,19 @@ def _built(built: Built, command: str) -> Built:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        last = "\n".join(done.stdout.strip().splitlines()[-10:])
-        raise UsageError(f"--build {command!r} ended with exit code {done.returncode} in {built.root}:\n{last}")
+        start_new_session=True,
+    ) as shell:
+        try:
+            said, _ = shell.communicate()
+        except BaseException:
+            # What the shell has started must end with it: the slots are removed next.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            raise
+    if shell.returncode != 0:
+        last = "\n".join(said.strip().splitlines()[-10:])
+        raise UsageError(
+            f"--build {command!r} ended with exit code {shell.returncode} for {arm}, in {built.root}:\n{last}"
+        )
     python = built.root / ".venv/bin/python"
     return msgspec.structs.replace(built, python=python) if python.exists() else built

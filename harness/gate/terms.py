@@ -18,6 +18,11 @@ def terms_of(config: GateConfig, name: str) -> Terms:
     )
 
 
+def expired_notes(config: GateConfig) -> tuple[str, ...]:
+    """Return a note on every entry that accepts nothing any more."""
+    return tuple(f"the entry that accepts {e.case} expired on {e.expires} and is ignored" for e in config.expired)
+
+
 def result_without_blocks(config: GateConfig, name: str, verdict: Verdict, reason: str) -> CaseResult:
     """Return the result of a case that was not measured, or not soundly."""
     held = terms_of(config, name)

@@ -10,10 +10,11 @@ import msgspec
 
 from harness import stats
 from harness.compare import CaseVerdict, Results, RunVerdict, compare_runs, compare_techniques
-from harness.errors import InvalidMeasurement, NotMeasured
+from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.gate.exits import exit_of
 from harness.gate.model import Arm, Calibration, CaseResult, Estimate, GateResult, Policy, Quality, Verdict
 from harness.gate.targets import GateConfig, accepted, advisory, policy_of
+from harness.gate.terms import expired_notes
 from harness.records import Doubt, Ok, Phase, Provenance, Record, RunInfo, Skipped, WindowKind
 from harness.stats.paired import log_values
 
@@ -68,10 +69,11 @@ def against(
     cases = [_on_terms(case, config) for case in cases]
     code, reasons = exit_of(cases, strict=strict)
     info = current.info
+    base, head = _arm(stored.info), _arm(info)
     return GateResult(
         gate_id=gate_id,
-        base=_arm(stored.info),
-        head=_arm(info),
+        base=base,
+        head=head,
         policy=policy,
         seed=int(info.suite["seed"]),
         started_utc=info.started_utc,
@@ -84,6 +86,15 @@ def against(
         strict=strict,
         exit_code=code,
         exit_reasons=reasons,
+        notes=(*_unknown_code(base, head), *expired_notes(config)),
+    )
+
+
+def _unknown_code(*arms: Arm) -> tuple[str, ...]:
+    return tuple(
+        f"run {arm.ref} was measured with uncommitted changes, so no commit holds what it stands for"
+        for arm in arms
+        if arm.dirty
     )
 
 
@@ -213,7 +224,7 @@ def _signs(
             for each, partner in zip(records, partners, strict=True)
         )
         level = stats.locate(stored).estimate
-    except (NotMeasured, InvalidMeasurement):
+    except (IncomparableRecords, InvalidMeasurement, NotMeasured):
         return ()
     return tuple(fmean(values) - level for values in current.values() if values)
 
@@ -257,7 +268,8 @@ def _median_j(record: Record) -> float | None:
     try:
         if record.case.phase is Phase.TRAIN:
             return stats.training_total(record).energy_j
-        return math.exp(median(value for values in log_values(record).values() for value in values))
+        values = [value for each in log_values(record).values() for value in each]
+        return math.exp(median(values)) if values else None
     except (NotMeasured, InvalidMeasurement):
         return None
 

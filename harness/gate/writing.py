@@ -11,6 +11,7 @@ last line of it is never read.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +100,21 @@ def write_file(path: Path, content: bytes) -> None:
         store.write_atomically(path, content)
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}; choose another place for it") from error
+
+
+def check_place(path: Path) -> None:
+    """Make sure that a whole file can be written there, before hours are spent on what it is to hold.
+
+    Raises: ResultsError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            problem = "it is a folder" if path.is_dir() else ""
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise ResultsError(f"cannot write {path}: {problem}; choose another place for it")
 
 
 def read_gate(path: Path) -> GateResult:

@@ -36,6 +36,8 @@ MODULE = """\
 
     def raises(): raise ValueError("no data")
 
+    def exits(): sys.exit(3)
+
     def dies(): os.kill(os.getpid(), 9)
 
     def hangs(): time.sleep(60)
@@ -49,6 +51,10 @@ MODULE = """\
         scores: list
 
     def scored(): return Answer([1.0, 0.0, 1.0])
+
+    def nothing_scored(): return Answer([])
+
+    def badly_scored(): return Answer([1.0, float("nan")])
 
     def where():
         import harness
@@ -74,6 +80,7 @@ def slot(tmp_path):
     for name, text in {
         "work.py": MODULE,
         "broken.py": "1 / 0\n",
+        "script.py": "raise SystemExit(2)\n",
         "stranger.py": "import nowhere_to_be_found\n",
         "harness/__init__.py": "MINE = True\n",
     }.items():
@@ -164,6 +171,9 @@ def test_the_hash_seed_is_the_forks_own(start):
     [
         ("unhashable", "the result is a object, which has no canonical form .* write `check: none`"),
         ("raises", "ValueError: no data"),
+        ("exits", "SystemExit: 3"),
+        ("nothing_scored", "the result's `scores` is empty"),
+        ("badly_scored", "the score of item 1 is nan"),
     ],
 )
 def test_a_task_that_cannot_be_measured_says_why(start, task, message):
@@ -198,6 +208,7 @@ def test_targets_that_are_absent_are_told_from_those_that_cannot_be_loaded(slot,
         "method": "work:Answer.fields",
         "gone": "nowhere:spin",
         "broken": "broken:f",
+        "script": "script:f",
         "stranger": "stranger:f",
         "outside": "json:dumps",
     }
@@ -207,6 +218,7 @@ def test_targets_that_are_absent_are_told_from_those_that_cannot_be_loaded(slot,
         "gone": "there is no module nowhere (for nowhere:spin)",
     }
     assert "ZeroDivisionError" in found.broken["broken"]
+    assert found.broken["script"] == "script:f cannot be imported: SystemExit: 2"
     assert "No module named 'nowhere_to_be_found'" in found.broken["stranger"]
     assert "so both arms would measure the same code" in found.broken["outside"]
     assert "fine" not in found.broken

@@ -100,6 +100,41 @@ def test_a_rewritten_entry_is_named(file, stored, records):
         baselines.load(file)
 
 
+def test_a_line_that_is_no_entry_or_of_another_format_is_refused(file, stored, records):
+    baselines.add(file, stored("run-1", records("run-1")), added_utc=WHEN)
+    sound = file.read_text()
+    file.write_text("<<<<<<< HEAD\n" + sound)
+    with pytest.raises(IncomparableRecords, match=r"jsonl:1 is not a Entry .* only ever appended to"):
+        baselines.load(file)
+    file.write_text(sound)
+    rewritten(file, 1, schema=2)
+    with pytest.raises(IncomparableRecords, match="entry 1 has format 2, this joulebench reads 1"):
+        baselines.load(file)
+
+
+def test_a_run_of_another_format_is_not_compared(stored, records):
+    old, new = stored("run-a", records("run-a"), schema=99), stored("run-b", records("run-b"))
+    for asked, current in ((old, new), (new, old)):
+        with pytest.raises(IncomparableRecords, match="run run-a has format 99, this joulebench reads 1"):
+            baselines.find(asked, load_run(current).info)
+
+
+def test_a_case_that_failed_is_invalid_and_costs_no_other_its_verdict(stored, records):
+    now = records("run-b", seed=2)
+    died = msgspec.structs.replace(now[1], outcome=Failed(error="WorkerFailed", message="died"), windows=())
+    result, cases = against(stored("run-a", records("run-a")), stored("run-b", (now[0], died)))
+    assert cases[CASE].verdict is Verdict.INVALID
+    assert (cases[CASE].head_j, cases[CASE].estimate) == (None, None)
+    assert cases["quick/torch_eager@cpu/offline"].verdict is Verdict.INCONCLUSIVE
+    assert result.exit_code == 13
+
+
+def test_runs_of_uncommitted_code_are_noted(stored, records):
+    dirty = stored("run-a", records("run-a"), code_version="0.1.0+1a2b3c4d5e6f-dirty")
+    result, _ = against(dirty, stored("run-b", records("run-b", seed=2)))
+    assert result.notes == ("run run-a was measured with uncommitted changes, so no commit holds what it stands for",)
+
+
 def test_a_removed_entry_is_noticed(file, stored, records):
     for seed in (1, 2, 3):
         baselines.add(file, stored(f"run-{seed}", records(f"run-{seed}", seed=seed)), added_utc=WHEN)

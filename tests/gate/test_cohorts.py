@@ -193,6 +193,13 @@ def test_three_deaths_of_one_fork_give_the_case_up_and_no_other(world):
     assert len(world.lab.blocks["b"]) == 12
 
 
+def test_a_worker_that_dies_when_time_is_over_is_not_started_anew(world):
+    world.lab.deadline_s = time.monotonic() - 1
+    Cohort(world.lab, [world.case(dying=[("ready", WorkerFailed("said nothing"))])], Stage.MAIN).begin()
+    assert world.lab.failed == {"a": "head: said nothing; no time was left to start it anew"}
+    assert len(world.started) == 2
+
+
 def test_a_failure_that_the_worker_tells_itself_is_not_tried_again(world):
     cohort = Cohort(world.lab, [world.case(dying=[("ready", Reported("ValueError: no data"))])], Stage.MAIN)
     cohort.advance(["a"], Step(0, 6, 2, 1), FOREVER)

@@ -155,6 +155,17 @@ def test_a_block_without_one_of_the_arms_is_invalid():
     assert "no slot of head" in finding(measured).reason
 
 
+def test_joules_that_are_known_in_unlike_ways_are_not_compared():
+    measured = blocks()
+    slots = measured[33].slots
+    measured[33] = REPLACE(measured[33], slots=(*slots[:3], REPLACE(slots[3], provenance=Provenance.COUNTER)))
+    result = concluded(measured)
+    assert result.verdict is Verdict.INVALID
+    assert "modelled (base in block 0 of fork 0), then counter (base in block 13 of fork 1)" in result.reason
+    measured[33] = REPLACE(measured[33], void="the meter changed")
+    assert concluded(measured).verdict is Verdict.PASS
+
+
 def test_a_few_void_blocks_are_left_out_and_many_invalidate():
     measured = blocks()
     few = [REPLACE(each, void="lost") if each.index == 0 else each for each in measured]
@@ -303,13 +314,13 @@ def test_without_confirmations_the_fork_key_is_as_strict_as_both_stages_were():
 
 def test_a_result_carries_what_it_stands_on():
     measured = blocks(sd=0.25, seed=3)
-    doubtful = REPLACE(measured[0].slots[0], doubts=(Doubt.MODELLED,), provenance=Provenance.FAKE)
+    doubtful = REPLACE(measured[0].slots[0], doubts=(Doubt.MODELLED,))
     measured[0] = REPLACE(measured[0], slots=(doubtful, *measured[0].slots[1:]))
     result = concluded(measured)
     assert (result.look, result.looks, result.blocks_allowed) == (4, 4, 160)
     assert result.base_s == result.head_s == 0.002
     assert 0.1 < result.base_j < 0.4
-    assert result.provenance is Provenance.FAKE
+    assert result.provenance is Provenance.MODELLED
     assert result.doubts == (Doubt.MODELLED,)
     assert result.more_s == pytest.approx(finding(measured).more_blocks * 5 * 0.02)
 

@@ -93,6 +93,12 @@ def test_the_summary_counts_says_the_promise_the_seed_and_the_exit(make):
     )
 
 
+def test_a_gate_of_nothing_says_why_and_what_to_do(make):
+    assert lines_of(make.result())[:-1] == (
+        "GATE nothing was gated: no case was selected; name what to gate, or widen the selection",
+    )
+
+
 def test_the_log_ends_with_the_worst_and_the_summary(make):
     shown = lines_of(make.everything())
     verdicts = [text.split(" ")[1] for text in shown]

@@ -1,5 +1,6 @@
 """Base and head as folders: what is in them, where they lie, and that nothing of them is left."""
 
+import os
 import subprocess
 import sys
 
@@ -96,7 +97,7 @@ def test_a_build_runs_in_every_slot_and_its_environment_is_used(repository):
 
 def test_a_build_that_fails_is_told_with_its_last_words(repository):
     with (
-        pytest.raises(UsageError, match="ended with exit code 3") as caught,
+        pytest.raises(UsageError, match="ended with exit code 3 for base") as caught,
         build(repository, "HEAD", command="echo no compiler; exit 3"),
     ):
         pass
@@ -120,10 +121,30 @@ def test_base_may_be_a_folder(project, repository, tmp_path):
 def test_unlike_dependencies_in_one_environment_are_noted(project, repository):
     project.write(repository, {"requirements.txt": "numpy==2.4.0\n"})
     with build(repository, "HEAD") as slots:
-        assert "requirements.txt" in slots.notes[0]
+        assert any("requirements.txt" in note for note in slots.notes)
         assert slots.base.lock_sha256 != slots.head.lock_sha256
     with build(repository, "HEAD", command="true") as slots:
+        assert not any("requirements.txt" in note for note in slots.notes)
+
+
+def test_changes_that_no_commit_holds_are_noted(project, repository):
+    with build(repository, "HEAD") as slots:
         assert slots.notes == ()
+    project.write(repository, {"new.txt": "new\n"})
+    with build(repository, "HEAD") as slots:
+        assert "changes that no commit holds" in slots.notes[0]
+    with build(repository, "HEAD", "HEAD") as slots:
+        assert slots.notes == ()
+
+
+def test_slots_that_cannot_be_laid_out_say_where_and_why(repository, tmp_path):
+    (tmp_path / "release").mkdir()
+    os.mkfifo(tmp_path / "release/fifo")
+    with (
+        pytest.raises(UsageError, match=r"cannot be laid out in .*fifo.*; make room there, or set TMPDIR"),
+        build(repository, str(tmp_path / "release")),
+    ):
+        pass
 
 
 def test_an_unknown_ref_names_the_nearest(project, repository):

@@ -132,6 +132,16 @@ def test_results_that_cannot_be_written_say_where_and_what_to_do(tmp_path):
         writing.create_gate(tmp_path / "results", "7c1e90ab" + "0" * 56, STARTED)
 
 
+@pytest.mark.parametrize("place", ["file/out.xml", "folder"])
+def test_a_place_where_nothing_can_be_written_is_told_beforehand(tmp_path, place):
+    (tmp_path / "file").write_text("a file", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ResultsError, match=f"cannot write .*{place}: .*; choose another place"):
+        writing.check_place(tmp_path / place)
+    writing.check_place(tmp_path / "new" / "out.xml")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_a_gate_is_found_by_folder_file_and_id(folder, make, tmp_path):
     writing.write_gate(folder, make.everything())
     root = tmp_path / "results"
