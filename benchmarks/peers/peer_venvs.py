@@ -9,6 +9,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PEERS = {"zeus": ("zeus", "0.16.0"), "codecarbon": ("codecarbon", "3.3.2")}
+GATES = {"pytest-benchmark": "5.3.1", "asv": "0.6.6", "pyperf": "2.10.0"}
+"""What `benchmarks/gate_aa.py` compares the gate with."""
 OURS_NEEDS = ("msgspec", "nvidia-ml-py", "pyarrow")
 """What `harness.measure` needs beyond the standard library: records, NVIDIA GPUs, traces."""
 
@@ -27,11 +29,7 @@ def make(folder: Path) -> dict[str, Path]:
 
     Raises: SystemExit: an installation failed; the message is the installer's.
     """
-    pythons = {}
-    for tool, (name, version) in PEERS.items():
-        python = pythons[tool] = _python(folder / tool)
-        if versions(python, (name,)).get(name) != version:
-            _install(folder / tool, f"{name}=={version}")
+    pythons = {tool: _pinned(folder / tool, {name: version}) for tool, (name, version) in PEERS.items()}
     pythons["ours"] = _python(folder / "ours")
     missing = [need for need, version in versions(pythons["ours"], OURS_NEEDS).items() if version is None]
     if missing:
@@ -46,6 +44,14 @@ def make(folder: Path) -> dict[str, Path]:
     return pythons
 
 
+def make_gates(folder: Path, numpy: str) -> dict[str, Path]:
+    """Make what is missing below `folder` and return the interpreter of each gate, with this numpy for the workload.
+
+    Raises: SystemExit: an installation failed.
+    """
+    return {name: _pinned(folder / f"gate-{name}", {name: pin, "numpy": numpy}) for name, pin in GATES.items()}
+
+
 def versions(python: Path, names: tuple[str, ...]) -> dict:
     """Return the versions of these distributions there (None where absent), of Python, and how many there are."""
     if not python.exists():
@@ -54,6 +60,15 @@ def versions(python: Path, names: tuple[str, ...]) -> dict:
     import json
 
     return json.loads(run.stdout)
+
+
+def _pinned(folder: Path, pins: dict[str, str]) -> Path:
+    """Return the interpreter of an environment that has these versions, installed if it had not."""
+    python = _python(folder)
+    found = versions(python, tuple(pins))
+    if any(found.get(name) != version for name, version in pins.items()):
+        _install(folder, *(f"{name}=={version}" for name, version in pins.items()))
+    return python
 
 
 def _python(folder: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/gate_aa.py`: four regression gates held against known changes, trial by trial."""

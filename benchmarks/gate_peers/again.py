@@ -1,0 +1,120 @@
+"""Decides kept trials again: ours by the product's own code from its blocks, the peers by their published rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness.gate import concluding, deciding
+from harness.gate.cohorts import steps
+from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence
+from harness.gate.keys import MIN_BLOCKS
+from harness.gate.model import Block, Policy, Stage, Verdict
+from harness.gate.stages import CONFIRM_SHARE
+
+from .keeping import CASE
+
+Samples = Mapping[str, Sequence[float]]
+
+PYPERF_T = 1.984
+"""pyperf's critical value of Student's t for 100 to 199 degrees of freedom; 20 processes x 3 values make 118."""
+
+
+class Decided(NamedTuple):
+    """What joulebench's code says of kept blocks; `unknown` where a confirmation was asked for that nobody measured."""
+
+    verdict: Verdict
+    look: int
+    unknown: bool
+
+
+def ours(blocks: Sequence[Block], policy: Policy) -> Decided:
+    """Return the verdict that the looks and the confirmations of these blocks, in their order, come to."""
+    found = _looked([block for block in blocks if block.stage is Stage.MAIN], policy)
+    recurrences: list[Recurrence] = []
+    unknown = False
+    if found.kind is Kind.SUSPECTED:
+        recurrences, unknown = _confirmed(found, blocks, policy)
+    (result,) = concluding.verdicts({CASE: found}, {CASE: blocks}, policy, recurrences={CASE: recurrences})
+    return Decided(result.verdict, found.look, unknown)
+
+
+def pytest_benchmark(said: Mapping[str, Any], percent: float = 5.0) -> str:
+    """Return the verdict of `median:5%`: the median of head is more than 5 % above that of base."""
+    base, head = said["base"]["median"], said["head"]["median"]
+    return "alarm" if 100 * (head - base) / base > percent else "none"
+
+
+def asv(samples: Samples, factor: float) -> str:
+    """Return asv's verdict: medians beyond the factor, and a Mann-Whitney test with p < 0.002."""
+    from scipy import stats
+
+    base, head = (median(samples[arm]) for arm in ("base", "head"))
+    if not (head > base * factor or head < base / factor):
+        return "none"
+    test = stats.mannwhitneyu(samples["base"], samples["head"], alternative="two-sided")
+    if test.pvalue >= 0.002:
+        return "none"
+    return "alarm" if head > base else "improved"
+
+
+def pyperf(samples: Samples, percent: float = 0.0) -> str:
+    """Return pyperf's verdict: Student's t beyond the value in its table, and means `percent` apart or more."""
+    from scipy import stats
+
+    base, head = (math.fsum(samples[arm]) / len(samples[arm]) for arm in ("base", "head"))
+    apart = 100 * (max(base, head) / min(base, head) - 1)
+    if apart < percent or abs(stats.ttest_ind(samples["base"], samples["head"]).statistic) < PYPERF_T:
+        return "none"
+    return "alarm" if head > base else "improved"
+
+
+def policy_of(said: Mapping[str, Any]) -> Policy:
+    """Return the policy that a trial was gated with."""
+    return msgspec.convert(said["policy"], Policy)
+
+
+def _looked(main: Sequence[Block], policy: Policy) -> Finding:
+    """Return what the last look found: the first that decided, or the one that was taken early as time ended."""
+    found = deciding.look({CASE: []}, policy, 1, decided={})[CASE]
+    plan = steps(policy, policy.blocks, policy.looks, _live(main, policy))
+    for place, step in enumerate(plan):
+        seen = [block for block in main if block.fork < step.last and block.index < step.blocks]
+        whole = len(seen) >= step.last * step.blocks
+        look = step.look if whole else next(each.look for each in plan[place:] if each.look)
+        if not look:
+            continue
+        found = deciding.look({CASE: seen}, policy, look, decided={})[CASE]
+        if not whole or found.kind not in UNDECIDED:
+            break
+    return found
+
+
+def _live(main: Sequence[Block], policy: Policy) -> int:
+    """Return how many forks were alive at once: all that had a block before one had all of its first look."""
+    first = steps(policy, policy.blocks, policy.looks, policy.forks)[0].blocks
+    seen: set[int] = set()
+    for block in main:
+        if block.index >= first:
+            return len(seen)
+        seen.add(block.fork)
+    return policy.forks
+
+
+def _confirmed(found: Finding, blocks: Sequence[Block], policy: Policy) -> tuple[list[Recurrence], bool]:
+    """Return what the kept confirmations say, and whether one is missing that the finding asks for."""
+    each = math.ceil(max(MIN_BLOCKS, math.ceil(CONFIRM_SHARE * policy.blocks)) / policy.forks)
+    recurrences: list[Recurrence] = []
+    for number in range(1, policy.confirmations + 1):
+        forks = range(number * policy.forks, (number + 1) * policy.forks)
+        kept = [block for block in blocks if block.stage is Stage.CONFIRM and block.fork in forks]
+        if len(kept) < each * policy.forks:
+            return recurrences, True
+        recurrences.append(deciding.confirm(found, kept, policy))
+        if not recurrences[-1].again:
+            break
+    return recurrences, False
