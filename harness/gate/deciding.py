@@ -3,9 +3,8 @@
 The statistics stand in `harness.gate.keys`. On top of them:
 
 * a case whose readings cannot be is invalid, with the first reason; nothing else is said of it;
-* a control that changed by more than `control_drift`, and surely so, means that the machine changed: until that has
-  passed, nothing is decided that is not larger than this change (ABBA cancels it, but nobody should have to trust
-  that);
+* a control that changed by more than `control_drift`, and surely so, means that the machine changed. Pairs cancel
+  that; what is found must then be larger than this change, or hold in the earlier and in the later half of every fork;
 * fewer than 6 forks or 24 blocks never decide anything;
 * a decided case stays decided and keeps its place in Holm's family, which errs on the safe side;
 * advisory cases are a family of their own, so that they cost the others nothing.
@@ -20,7 +19,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.errors import UsageError
 from harness.gate.evidence import Evidence, gather, padded
 from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence, Terms
-from harness.gate.keys import MIN_BLOCKS, MIN_FORKS, Judged, Limits, fork_level, fork_p, judge, recurs, summarise
+from harness.gate.keys import (
+    MIN_BLOCKS,
+    MIN_FORKS,
+    RECURRENCE,
+    Judged,
+    Limits,
+    fork_level,
+    fork_p,
+    judge,
+    recurs,
+    summarise,
+)
 from harness.gate.model import Block, Estimate, Policy, Stage
 from harness.gate.sizing import Spread, change, detectable, more_blocks, spread
 from harness.stats.signed_rank import hodges_lehmann, signed_rank_p
@@ -73,7 +83,7 @@ def confirm(finding: Finding, blocks: Sequence[Block], policy: Policy, *, terms:
     p_value = float(signed_rank_p(values_FB.reshape(1, -1) - limits.null[:, None])[0][0])
     estimate = _estimate(spread(values_FB, policy.alpha), held, policy.looks, finding.family, (p_value, p_value))
     control = _control(evidence, held.policy, finding.family)
-    if again and estimate is not None and not _outweighs(control, estimate.change, held):
+    if again and _hidden(Kind.SUSPECTED, control, evidence, estimate, held):
         return Recurrence(again=False, reason=_unsteady(control), estimate=estimate)
     short = _too_little(evidence)
     shown = "nothing" if estimate is None else f"{estimate.change:+.1%}"
@@ -98,7 +108,7 @@ def _judged(
         estimate = _estimate(about, held, look_index, len(family), p_values)
         control = _control(each, held.policy, len(family))
         kind, reason = _unusable(each) or _said(said, place, estimate, held)
-        if _hidden(kind, control, estimate, held):
+        if _hidden(kind, control, each, estimate, held):
             kind, reason = Kind.CONTAMINATED, f"{reason}; but {_unsteady(control)}"
         found[case] = Finding(
             case=case,
@@ -159,24 +169,35 @@ def _control(evidence: Evidence, policy: Policy, cases: int) -> _Control:
     return _Control(by, moved=abs(by) > policy.control_drift and max(blocks, by_fork) <= policy.alpha / cases)
 
 
-def _hidden(kind: Kind, control: _Control, estimate: Estimate | None, terms: Terms) -> bool:
-    """Return whether a decision must wait, for the machine itself changed by as much as it is about."""
-    if kind is Kind.PASS:
-        return not _outweighs(control, math.expm1(math.log1p(terms.up_to) + math.log1p(terms.policy.tolerance)), terms)
-    if kind in {Kind.SUSPECTED, Kind.IMPROVED} and estimate is not None:
-        return not _outweighs(control, estimate.change, terms)
-    return False
+def _hidden(kind: Kind, control: _Control, evidence: Evidence, estimate: Estimate | None, terms: Terms) -> bool:
+    """Return whether a decision must wait: the machine changed by as much as it is about, and it with the machine."""
+    if not control.moved or estimate is None or kind not in {Kind.SUSPECTED, Kind.IMPROVED, Kind.PASS}:
+        return False
+    null, regressed, improved, tolerated = (float(limit[0]) for limit in _limits([terms]))
+    found = tolerated if kind is Kind.PASS else math.log1p(estimate.change)
+    if abs(found - null) > abs(math.log1p(control.change or 0.0)):
+        return False
+    early, late = _halves(evidence)
+    if kind is Kind.SUSPECTED:
+        return min(early, late) < null + RECURRENCE * (regressed - null)
+    return max(early, late) > (tolerated if kind is Kind.PASS else RECURRENCE * improved)
 
 
-def _outweighs(control: _Control, effect: float, terms: Terms) -> bool:
-    """Return whether a relative change, reckoned from what is accepted, is larger than that of a control that moved."""
-    beyond = abs(math.log1p(effect) - math.log1p(terms.up_to))
-    return not control.moved or control.change is None or beyond > abs(math.log1p(control.change))
+def _halves(evidence: Evidence) -> tuple[float, float]:
+    """Return the median differences of the earlier and of the later blocks of all forks."""
+    import numpy as np
+
+    early = [value for fork in evidence.differences for value in fork[: len(fork) // 2]]
+    late = [value for fork in evidence.differences for value in fork[len(fork) // 2 :]]
+    return hodges_lehmann(np.array(early), 0.5).estimate, hodges_lehmann(np.array(late), 0.5).estimate
 
 
 def _unsteady(control: _Control) -> str:
     by = 0.0 if control.change is None else control.change
-    return f"the machine was not steady, its control changed by {by:+.1%} within forks: run again on a quieter one"
+    return (
+        f"the machine was not steady, its control changed by {by:+.1%} within forks, and what was found changed with "
+        "it: run again on a quieter one"
+    )
 
 
 def _more(found: Spread | None, terms: Terms, cases: int) -> int | None:

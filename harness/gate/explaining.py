@@ -181,10 +181,8 @@ def _numbers(seen: Explanation) -> list[str]:
     if case.confirmations:
         rows.append(("confirmed", f"{case.confirmed} of {case.confirmations} fresh stages found the regression again"))
     if case.control_change is not None:
-        drift = (
-            f"{w.percent(case.control_change)} within forks; while it surely moves past ±{p.control_drift * 100:g}%,"
-        )
-        drift += " nothing smaller than its change is decided"
+        drift = f"{w.percent(case.control_change)} within forks; if it surely moved past ±{p.control_drift * 100:g}%, "
+        drift += "nothing smaller is decided that did not hold before and after"
         rows.append(("control", drift))
     if case.quality is not None:
         rows.append(("quality", quality_text(case.quality) + (": worse" if case.quality.worse else "")))

@@ -43,8 +43,8 @@ class Policy(Frozen, frozen=True, kw_only=True):
     p below it, an estimate of `min_effect` or more, and recurrence in each of `confirmations` fresh stages. A
     pass is an upper bound below `tolerance`. `blocks` is the most that a case gets in the main stage, over all
     `forks`; `looks` is how often the evidence is looked at on the way. A control that drifts by more than
-    `control_drift` keeps anything smaller than itself from being decided; a loss of quality beyond `quality_loss`
-    (in the metric's unit) fails a case.
+    `control_drift` keeps what is smaller, and changed with it, from being decided; a loss of quality beyond
+    `quality_loss` (in the metric's unit) fails a case.
     """
 
     alpha: float = 0.01

@@ -13,7 +13,7 @@ from harness.records import Provenance
 
 SOUND_BLOCKS = 5
 COUNTS_A_READ = 1000
-GROWTH = {"drift": 1.01, "drifting-cpu": 1.002}
+GROWTH = {"drift": 1.01, "drifting-cpu": 1.002, "soaring-cpu": 1.01}
 
 
 class Scripted(CountedMeter):

@@ -51,23 +51,46 @@ def test_joules_of_unlike_provenance_are_not_compared(repository, gate):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def unsteady(repository):
-    """A repository of like arms on a machine that draws ever more."""
-    return repository(meter="scripted:drift")
+HALF_WAY = """
+import os
+from pathlib import Path
+
+_encode = encode
+
+
+def encode():
+    blocks = Path(os.environ["RESULTS"]).glob("*/*-gate*/blocks.jsonl")
+    early = sum(file.read_bytes().count(b"\\n") for file in blocks) < 12
+    return [_encode() for _ in range({early} if early else 1)][0]
+"""
+
+
+@pytest.fixture
+def unsteady(repository, work):
+    """A repository whose head costs more in the first half of the blocks alone, while the machine draws ever more."""
+    base, head = (work(60) + HALF_WAY.format(early=early) for early in (1, 4))
+    return repository(meter="scripted:soaring-cpu", base={"package/work.py": base}, head={"package/work.py": head})
 
 
 @pytest.mark.accident("contaminated run", exits=0)
-def test_a_machine_that_is_not_steady_proves_nothing(unsteady, gate):
-    ended = gate(unsteady)
+def test_what_changes_with_an_unsteady_machine_is_not_decided(unsteady, gate):
+    ended = gate(unsteady, RESULTS=str(unsteady / "results"))
     ended.ends(0, "GATE INCONCLUSIVE encode", "the machine was not steady, its control changed by",
                "--strict makes this exit 11", verdict="inconclusive")  # fmt: skip
     assert ended.cases["encode"].control_change > 0.9
 
 
 @pytest.mark.accident("contaminated run, strict", exits=11)
-def test_a_machine_that_is_not_steady_fails_where_it_is_asked_to_be_strict(unsteady, gate):
-    gate(unsteady, "--strict").ends(11, "the machine was not steady", verdict="inconclusive")
+def test_what_changes_with_an_unsteady_machine_fails_where_it_is_asked_to_be_strict(unsteady, gate):
+    ended = gate(unsteady, "--strict", RESULTS=str(unsteady / "results"))
+    ended.ends(11, "the machine was not steady", verdict="inconclusive")
+
+
+@pytest.mark.accident("unsteady machine, like arms throughout", exits=0)
+def test_like_arms_pass_on_an_unsteady_machine_if_they_are_alike_before_and_after(repository, gate):
+    ended = gate(repository(meter="scripted:drift"))
+    ended.ends(0, "GATE PASS encode", verdict="pass")
+    assert ended.cases["encode"].control_change > 0.9
 
 
 @pytest.mark.accident("contaminated run with a cost far beyond it", exits=10)
