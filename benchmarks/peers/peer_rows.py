@@ -60,6 +60,7 @@ def sections(*, quick: bool, sleep_s: float) -> list[Section]:
         Section("f", "4 s asleep beside a busy neighbour", _idle(), few),
         Section("g", "4 CPU-s in two processes against one", _shape(), few),
         Section("h", "windows in which the counter wraps", _wraps(quick), 1 if quick else 2),
+        Section("i", "a sample that the kernel takes, out of the reach of any process's clock", _interrupts(quick), 1),
     ]
 
 
@@ -139,6 +140,10 @@ def _background(sleep_s: float) -> list[Row]:
     def ours(**settings: object) -> Call:
         return _call("ours", "sleep", seconds=sleep_s, **settings)
 
+    def trace(what: str, **settings: object) -> Call:
+        # Long enough that one chunk is written meanwhile.
+        return _call("ours", "sleep", seconds=max(60.0, sleep_s), what=what, folder="{FOLDER}", **settings)
+
     bare = ours(what="bare")
     counter = {
         "ours": ours(what="window", root="{TREE}"),
@@ -159,15 +164,37 @@ def _background(sleep_s: float) -> list[Row]:
         ),
         Row("a thread that wakes at 10 Hz and does nothing", "% of a core", {"ours": ours(what="ticks")}),
         Row(
-            "readings at 10 Hz (ours: a trace)",
+            "readings at 10 Hz (ours: a trace by a thread, a minute's rows written)",
             "% of a core",
             {
-                "ours": ours(what="trace", root="{TREE}", folder="{FOLDER}"),
+                "ours": trace("trace", root="{TREE}"),
                 "codecarbon": _call("codecarbon", "sleep", seconds=sleep_s, every_s=0.1),
             },
             "≤ 0.05",
             below(0.05),
         ),
+        Row(
+            "a trace at 10 Hz, samples by the kernel (perf events; a software PMU stands in for RAPL), likewise",
+            "% of a core",
+            {"ours": trace("kernel")},
+            "≤ 0.05",
+            below(0.05),
+        ),
+        Row(
+            "the same: times that a thread of the process woke",
+            "",
+            {"ours": trace("kernel")},
+            figure="wakes",
+        ),
+        Row("the same: rows that the kernel gave, of 600 a minute", "", {"ours": trace("kernel")}, figure="rows"),
+    ]
+
+
+def _interrupts(quick: bool) -> list[Row]:
+    call = {"ours": _call("ours", "interrupts", pairs=200 if quick else 600, folder="{FOLDER}")}
+    return [
+        Row("two software counters: what a loop on the same CPU loses to a sample", "µs", call),
+        Row("the same ten times a second", "% of a core", call, "≤ 0.05", below(0.05), "percent_at_10_hz"),
     ]
 
 

@@ -11,10 +11,10 @@ def on(root: str | None) -> None:
     if root is not None:
         from functools import partial
 
-        from harness import measuring
         from harness.counters.rapl import open_source
+        from harness.measuring import session
 
-        measuring.open_source = partial(open_source, root)
+        session.open_source = partial(open_source, root)
 
 
 def pair(what: str, windows: int, apart_s: float, root: str | None = None) -> dict:
@@ -35,10 +35,16 @@ def pair(what: str, windows: int, apart_s: float, root: str | None = None) -> di
 
 
 def sleep(what: str, seconds: float, root: str | None = None, folder: str | None = None) -> dict:
-    """Asleep in a window (`window`), in one that is traced at 10 Hz (`trace`), or in none.
+    """Asleep in a window (`window`), in one that is traced at 10 Hz (`trace`, `kernel`), or in none.
 
-    None is `bare`, or `ticks`: beside a thread that wakes ten times a second and does nothing.
+    `kernel` is a trace over perf events, which the kernel samples; a software PMU stands in for RAPL. None is
+    `bare`, or `ticks`: beside a thread that wakes ten times a second and does nothing.
     """
+    traced = what in {"trace", "kernel"}
+    if what == "kernel":
+        from perf_tree import describe
+
+        root = describe(f"{folder}/sys")
     if what == "ticks":
         threading.Thread(target=_tick, daemon=True).start()
     if what in {"bare", "ticks"}:
@@ -48,10 +54,64 @@ def sleep(what: str, seconds: float, root: str | None = None, folder: str | None
     on(root)
     with harness.measure("settle"):
         pass
-    with harness.measure("asleep", trace=f"{folder}/trace.parquet" if what == "trace" else None):
-        if what == "trace":
+    with harness.measure("asleep", trace=f"{folder}/trace.parquet" if traced else None):
+        if traced:
             time.sleep(0.5)  # the first samples load what a trace needs
-        return probing.sleep_and_weigh(seconds)
+        found = probing.sleep_and_weigh(seconds)
+    return found | _recorded(f"{folder}/trace.parquet", "kernel" if what == "kernel" else "thread") if traced else found
+
+
+def interrupts(pairs: int, folder: str, period_s: float = 1e-4, block_s: float = 0.02) -> dict:
+    """Return by how much one sample of the kernel shortens what a loop on the sampled CPU gets done, in µs.
+
+    The loop runs in blocks, every other one beside a group of two software counters that samples far more often
+    than a trace does; a pair of neighbouring blocks gives one value. Nothing here is RAPL: reading its register
+    adds to every sample, about a microsecond a domain on a real CPU, and so does waking a CPU that idles.
+    """
+    import os
+
+    from perf_tree import describe
+
+    from harness.counters.perf_events import open_channels
+    from harness.counters.ring import open_ring
+
+    channels, gaps = open_channels(describe(f"{folder}/sys"))
+    if not channels:
+        return {"error": gaps[0][1]}
+    os.sched_setaffinity(0, {0})
+    values = []
+    for _ in range(pairs):
+        alone = _loops(block_s)
+        ring = open_ring([channel.read for channel in channels], period_s, 4 * round(block_s / period_s))
+        if isinstance(ring, str):
+            return {"error": ring}
+        ring.take()
+        beside = _loops(block_s)
+        samples = len(ring.samples(ring.take()))
+        ring.close()
+        values.append(1e6 * block_s * (1 - beside / alone) / max(samples, 1))
+    middle = sorted(values)[len(values) // 2]
+    return {"values": values, "percent_at_10_hz": 100 * 10 * middle / 1e6, "samples_of_last": samples}
+
+
+def _loops(seconds: float) -> int:
+    stop_ns = time.perf_counter_ns() + round(1e9 * seconds)
+    count = 0
+    while time.perf_counter_ns() < stop_ns:
+        count += 1
+    return count
+
+
+def _recorded(path: str, sampler: str) -> dict:
+    """Return how many rows without CPU time a trace has, or that it was not sampled as it should have been."""
+    from pyarrow.parquet import read_table
+
+    from harness.meters.tracefile import Trace
+
+    header = Trace(path).header
+    if header.sampler != sampler:
+        return {"error": f"sampled by the {header.sampler}: {'; '.join(header.sampler_notes)}"}
+    return {"rows": read_table(path)["cpu_ns"].null_count, "sampler_notes": list(header.sampler_notes)}
 
 
 def first(root: str | None = None) -> dict:
@@ -194,6 +254,6 @@ def _told(window) -> dict:
 
 if __name__ == "__main__":
     probing.answer({
-        "pair": pair, "sleep": sleep, "first": first, "loaded": loaded,
+        "pair": pair, "sleep": sleep, "interrupts": interrupts, "first": first, "loaded": loaded,
         "share": share, "idle": idle, "shape": shape, "wraps": wraps,
     })  # fmt: skip

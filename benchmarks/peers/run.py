@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--venvs", type=Path, default=cache / "joulebench" / "peers", help="where environments are kept"
     )
-    parser.add_argument("--only", default="abcdefgh", help="letters of the sections to measure")
+    parser.add_argument("--only", default="abcdefghi", help="letters of the sections to measure")
     parser.add_argument("--sleep", type=float, help="seconds asleep in section c (30, or 10 with --quick)")
     return parser.parse_args()
 

@@ -9,11 +9,11 @@ import click
 
 from harness.cli.output import print_json
 from harness.errors import NotMeasured
-from harness.meters.replay import Slice, every, slices
+from harness.meters.replay import Slice, Stretch, every, slices
 from harness.meters.tracefile import Trace
 from harness.meters.traceformat import Header
-from harness.records import Energy, Measured, Window, WindowKind
-from harness.stats.totals import total
+from harness.records import Energy
+from harness.stats.totals import billed_total
 from harness.units import parse_duration_s
 
 
@@ -59,6 +59,10 @@ def _print_header(trace: Trace) -> None:
         click.echo("  unfinished: its process died or still records; what follows is what was complete")
     if header.context:
         click.echo("  " + ", ".join(f"{key} {value}" for key, value in header.context.items()))
+    if header.sampler == "kernel":
+        click.echo("  the kernel took the samples between the edges of windows: they hold energies, no CPU time")
+    for note in header.sampler_notes:
+        click.echo(f"  {note}")
     if (cost := _cost(header, trace.duration_s)) is not None:
         click.echo(f"  {cost}")
 
@@ -81,7 +85,8 @@ def _print_slice(found: Slice) -> None:
     for gap in measured.missing:
         click.echo(f"  {gap.domain}: missing{'' if gap.billed else ' (not billed)'}: {gap.reason}")
     click.echo(f"  total: {_total(measured)}")
-    click.echo(f"  CPU: {measured.cpu_s:.3f} s of the process and its children; others: {_others(measured)}")
+    cpu = "not known" if measured.cpu_s is None else f"{measured.cpu_s:.3f} s"
+    click.echo(f"  CPU: {cpu} of the process and its children; others: {_others(measured)}")
     click.echo(f"  doubts: {_doubts(measured)}")
 
 
@@ -98,9 +103,8 @@ def _print_table(found: tuple[Slice, ...]) -> None:
             _joules(by_domain[domain]).removesuffix(" J") if domain in by_domain else "missing" for domain in domains
         ]
         reasons |= {f"{gap.domain} missing: {gap.reason}": None for gap in one.measured.missing}
-        rows.append(
-            [f"{one.from_s:.3f}", f"{one.to_s:.3f}", *cells, f"{one.measured.cpu_s:.3f}", _doubts(one.measured)]
-        )
+        cpu = "unknown" if one.measured.cpu_s is None else f"{one.measured.cpu_s:.3f}"
+        rows.append([f"{one.from_s:.3f}", f"{one.to_s:.3f}", *cells, cpu, _doubts(one.measured)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo(
@@ -116,20 +120,20 @@ def _joules(energy: Energy) -> str:
     return f"{energy.energy_j:.4g} ({energy.low_j:.4g} to {energy.high_j:.4g}) J"
 
 
-def _total(measured: Measured) -> str:
+def _total(measured: Stretch) -> str:
     try:
-        billed = total(Window(kind=WindowKind.RUN, fork=0, tasks=1, measured=measured), "the trace")
+        billed = billed_total(measured.energies, measured.missing, "the trace")
     except NotMeasured as error:
         return f"not measured: {error}"
     return f"{billed.energy_j:.4g} J ({billed.low_j:.4g} to {billed.high_j:.4g}), {billed.label}"
 
 
-def _others(measured: Measured) -> str:
+def _others(measured: Stretch) -> str:
     busy, steal = measured.load.busy_other_share, measured.load.steal_share
     if busy is None or steal is None:
-        return "not known in so short a window"
+        return "not known here"
     return f"{busy:.1%} of the host, stolen {steal:.1%}"
 
 
-def _doubts(measured: Measured) -> str:
+def _doubts(measured: Stretch) -> str:
     return ", ".join(doubt.value for doubt in measured.doubts) or "none"

@@ -13,7 +13,6 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Callable
 from math import gcd
 from typing import NamedTuple
 
@@ -47,6 +46,28 @@ class Event(NamedTuple):
     config: int
     numerator: int
     denominator: int
+
+
+class EnergyCount:
+    """One energy event, open on one CPU: called, it gives whole microjoules since opening, rounded down."""
+
+    __slots__ = ("_denominator", "_numerator", "cpu", "event", "fd", "kind")
+
+    def __init__(self, fd: int, kind: int, cpu: int, event: Event) -> None:
+        self.fd = fd
+        self.kind = kind
+        self.cpu = cpu
+        self.event = event
+        self._numerator = event.numerator
+        self._denominator = event.denominator
+
+    def __call__(self) -> int:
+        """Return the microjoules. Raises: OSError: the kernel has taken the event off its CPU."""
+        return raw_count(self.fd) * self._numerator // self._denominator
+
+    def uj(self, count: int) -> int:
+        """Return the microjoules of a count."""
+        return count * self._numerator // self._denominator
 
 
 class Pmu(NamedTuple):
@@ -127,20 +148,35 @@ def _open(pmu: Pmu, event: Event, syscall: int) -> tuple[list[tuple[int, Channel
             close([channel for _, channel in channels])
             return [], [(event.domain, _refusal(event.name, cpu, error))]
         label = f"perf:cpu{cpu}={event.name}"
-        channels.append((cpu, Channel(label, event.domain, None, SPAN_UJ, _reader(fd, event), fd)))
+        count = EnergyCount(fd, pmu.kind, cpu, event)
+        channels.append((cpu, Channel(label, event.domain, None, SPAN_UJ, count, fd)))
     return channels, []
 
 
 def _perf_event_open(syscall: int, kind: int, config: int, cpu: int) -> tuple[int, int]:
     """Count an event of a whole CPU, all processes. Returns the descriptor, or -1 and the error number."""
+    # type, size, config; the rest zero: no sampling, value alone, enabled, nothing excluded, not inherited.
+    return _opened(syscall, struct.pack("=IIQ", kind, _ATTR_BYTES, config).ljust(_ATTR_BYTES, b"\0"), cpu, -1)
+
+
+def open_event(attributes: bytes, cpu: int, leader: int = -1) -> tuple[int, int]:
+    """Open an event of a whole CPU in the group of `leader`. Returns the descriptor, or -1 and the error number.
+
+    Args:
+        attributes: a `struct perf_event_attr` with its size in it.
+        cpu: the CPU, all of whose processes count.
+        leader: the descriptor of the group's leader, -1 for none.
+    """
+    return _opened(_SYSCALLS[os.uname().machine], attributes, cpu, leader)
+
+
+def _opened(syscall: int, attributes: bytes, cpu: int, leader: int) -> tuple[int, int]:
     import ctypes
 
-    # type, size, config; the rest zero: no sampling, value alone, enabled, nothing excluded, not inherited.
-    attr = ctypes.create_string_buffer(struct.pack("=IIQ", kind, _ATTR_BYTES, config), _ATTR_BYTES)
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(
-        ctypes.c_long(syscall), attr, ctypes.c_int(-1), ctypes.c_int(cpu), ctypes.c_int(-1),
-        ctypes.c_ulong(_CLOSE_ON_EXEC),
+        ctypes.c_long(syscall), ctypes.create_string_buffer(attributes, len(attributes)), ctypes.c_int(-1),
+        ctypes.c_int(cpu), ctypes.c_int(leader), ctypes.c_ulong(_CLOSE_ON_EXEC),
     )  # fmt: skip
     return fd, ctypes.get_errno()
 
@@ -160,19 +196,12 @@ def _refusal(name: str, cpu: int, error: int) -> str:
     )
 
 
-def _reader(fd: int, event: Event) -> Callable[[], int]:
-    """Return a function that gives whole microjoules since opening, rounded down."""
-    numerator, denominator = event.numerator, event.denominator
-    read_fd, from_bytes, order = os.read, int.from_bytes, sys.byteorder
-
-    def read() -> int:
-        count = read_fd(fd, 8)
-        if len(count) != 8:
-            # What the kernel gives for an event that it has taken off its CPU.
-            raise OSError(errno.ENODEV, "the perf event is in error")
-        return from_bytes(count, order) * numerator // denominator
-
-    return read
+def raw_count(fd: int) -> int:
+    """Return the count of an event. Raises: OSError: the kernel has taken it off its CPU."""
+    count = os.read(fd, 8)
+    if len(count) != 8:
+        raise OSError(errno.ENODEV, "the perf event is in error")
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _without_mirrors(

@@ -118,6 +118,10 @@ class RaplMeter:
             "notes": list(self._source.notes),
         }
 
+    def reads(self) -> tuple[tuple[str, Callable[[], int]], ...]:
+        """Return each channel's label, and what reads its microjoules."""
+        return tuple((channel.label, channel.read) for channel in self._source.channels)
+
     def close(self) -> None:
         """Stop the guard and close the descriptors."""
         self._source.close()

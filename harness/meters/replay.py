@@ -3,36 +3,43 @@
 The meters are built anew by their modules' own `replayed`, every sample is fed to them in order, and
 `MeterWindow.interpret` says what lies between two samples: wraps, integrals, bounds, refusals and doubts come
 from there. What a trace does not hold is not known in a replay: the load average, device states except at
-the trace's own ends, and readings that a meter's own guard thread took between two samples.
+the trace's own ends, and readings that a meter's own guard thread took between two samples. Samples that the
+kernel took hold no CPU time: between those only counters say something.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from harness.counters.edges import Edges, Mark, Span
-from harness.counters.load import HostReader
+from harness.counters.edges import Mark, Span
 from harness.errors import UsageError
-from harness.meters.plugins import loading
-from harness.meters.seam import BilledMeter
+from harness.meters.replaymeters import Feed, counters_of, window_of
 from harness.meters.tracefile import Row, Trace
-from harness.meters.traceformat import COLUMNS, Header, Raw, TracedInfo
+from harness.meters.traceformat import COLUMNS
 from harness.meters.window import MeterWindow
-from harness.records import Doubt, Energy, Frozen, Measured, MeterInfo, Missing
+from harness.records import DeviceState, Doubt, Energy, Frozen, HostLoad, Measured, Missing
 
-_OURS = {name: f"harness.meters.{name}" for name in ("rapl", "nvml", "modelled")}
-_BOOT_NS = COLUMNS.index("boot_ns")
-_NO_HOST = os.devnull
-"""Below this there is no `/proc/stat` and no load average: those of the host that replays mean nothing."""
+_CPU_NS = COLUMNS.index("cpu_ns")
+
+
+class Stretch(Frozen, frozen=True, kw_only=True):
+    """What lay between two samples, as `Measured`; `cpu_s` is None where the kernel took one of them."""
+
+    duration_s: float
+    cpu_s: float | None
+    energies: tuple[Energy, ...]
+    missing: tuple[Missing, ...] = ()
+    load: HostLoad
+    doubts: tuple[Doubt, ...] = ()
+    begun_unix_s: float | None = None
+    states: tuple[DeviceState, ...] = ()
 
 
 class Slice(Frozen, frozen=True, kw_only=True):
@@ -40,7 +47,7 @@ class Slice(Frozen, frozen=True, kw_only=True):
 
     from_s: float
     to_s: float
-    measured: Measured
+    measured: Stretch
 
 
 class Power(Frozen, frozen=True, kw_only=True):
@@ -51,7 +58,7 @@ class Power(Frozen, frozen=True, kw_only=True):
     power_w: dict[str, float]
 
 
-def replay(path: str | os.PathLike[str], *, begin_s: float | None = None, end_s: float | None = None) -> Measured:
+def replay(path: str | os.PathLike[str], *, begin_s: float | None = None, end_s: float | None = None) -> Stretch:
     """Return what the trace held between two times, by default all of it.
 
     Edges snap to the nearest samples: `duration_s` and `begun_unix_s` of the result say which those were.
@@ -81,7 +88,7 @@ def replay_window(path: str | os.PathLike[str], measured: Measured) -> Measured:
     # Unix time as a float holds about half a microsecond.
     if abs(trace.unix_ns[first] - begun_ns) > 1000 or last == len(trace.wall_ns) or trace.wall_ns[last] != end_ns:
         raise UsageError(f"{trace.path} holds no window that began at {measured.begun_unix_s} and lasted as long")
-    return _interpreted(trace, [(first, last)])[0]
+    return _interpreted(trace, [(first, last)])[0][0]
 
 
 def slices(trace: Trace, bounds: Sequence[tuple[float | None, float | None]]) -> tuple[Slice, ...]:
@@ -95,9 +102,9 @@ def slices(trace: Trace, bounds: Sequence[tuple[float | None, float | None]]) ->
         Slice(
             from_s=(trace.wall_ns[first] - start_ns) / 1e9,
             to_s=(trace.wall_ns[last] - start_ns) / 1e9,
-            measured=measured,
+            measured=Stretch(**msgspec.structs.asdict(measured) | ({} if timed else {"cpu_s": None})),
         )
-        for (first, last), measured in zip(spans, _interpreted(trace, spans), strict=True)
+        for (first, last), (measured, timed) in zip(spans, _interpreted(trace, spans), strict=True)
     )
 
 
@@ -144,50 +151,6 @@ def powers(path: str | os.PathLike[str], *, step_s: float | None = None) -> tupl
     )
 
 
-class _Feed:
-    """Hands the meters the sample that is being replayed, and its time."""
-
-    def __init__(self) -> None:
-        self.row = Row((None,) * len(COLUMNS), ())
-
-    def clock_ns(self) -> int:
-        """Return the sample's time on the clock that goes on during suspension."""
-        return self.row.fixed[_BOOT_NS] or 0
-
-    def channels(self, index: int) -> Callable[[], tuple[Raw, ...]]:
-        """Return what gives a meter its readings."""
-        return lambda: self.row.channels[index]
-
-
-class _Absent:
-    """A meter that the trace knows and this installation cannot replay: its domains are missing, with the reason."""
-
-    def __init__(self, traced: TracedInfo, reason: str) -> None:
-        self.name = traced.name
-        self.billed = frozenset(traced.billed)
-        self.doubts: tuple[Doubt, ...] = traced.doubts
-        self.contains_everything = traced.contains_everything
-        self._info = traced.info
-        self._reason = reason
-
-    def read(self) -> None:
-        """Return nothing."""
-
-    def energies(
-        self, begin: Any, end: Any, *, duration_s: float, cpu_s: float
-    ) -> tuple[tuple[Energy, ...], tuple[Missing, ...]]:
-        """Return every domain as missing."""
-        del begin, end, duration_s, cpu_s
-        return (), tuple(Missing(domain=domain, reason=self._reason) for domain in self._info.domains)
-
-    def info(self) -> MeterInfo:
-        """Return what the meter was."""
-        return self._info
-
-    def close(self) -> None:
-        """Hold nothing, release nothing."""
-
-
 def _snapped(trace: Trace, begin_s: float | None, end_s: float | None) -> tuple[int, int]:
     first = 0 if begin_s is None else _nearest(trace, begin_s)
     last = len(trace.wall_ns) - 1 if end_s is None else _nearest(trace, end_s)
@@ -211,68 +174,34 @@ def _nearest(trace: Trace, at_s: float) -> int:
     return after - 1 if nearer_before else after
 
 
-def _interpreted(trace: Trace, spans: Sequence[tuple[int, int]]) -> list[Measured]:
-    """Return what lies between each two samples, feeding all samples in order, as live."""
+def _interpreted(trace: Trace, spans: Sequence[tuple[int, int]]) -> list[tuple[Measured, bool]]:
+    """Return what lies between each two samples, and whether its CPU time is known; all samples are fed, as live."""
     wanted = {index for span in spans for index in span}
     ending: dict[int, list[int]] = {}
     for place, (_, last) in enumerate(spans):
         ending.setdefault(last, []).append(place)
     marks: dict[int, Mark] = {}
-    found: dict[int, Measured] = {}
-    feed = _Feed()
+    untimed: set[int] = set()
+    found: dict[int, tuple[Measured, bool]] = {}
+    feed = Feed()
     window: MeterWindow | None = None
     for index, row in enumerate(trace.rows()):
         feed.row = row
         if window is None:
-            window = _window(trace.header, feed)
+            window = window_of(trace.header, feed)
+            counters = counters_of(window, trace.header)
         readings = tuple(meter.read() for meter in window.meters)
         if index in wanted:
             marks[index] = _mark(row, readings, trace.header.pid)
+            if row.fixed[_CPU_NS] is None:
+                untimed.add(index)
         for place in ending.get(index, ()):
             first = spans[place][0]
             states = trace.header.states if (first, index) == (0, len(trace.wall_ns) - 1) else ()
             span = Span(marks[first], marks[index], trace.header.cores)
-            found[place] = window.interpret(span, states)
+            timed = untimed.isdisjoint((first, index))
+            found[place] = (window if timed else counters).interpret(span, states), timed
     return [found[place] for place in range(len(spans))]
-
-
-def _window(header: Header, feed: _Feed) -> MeterWindow:
-    meters = [_meter(traced, feed, index) for index, traced in enumerate(header.meters)]
-    return MeterWindow(
-        meters,
-        header.missing,
-        infos=[traced.info for traced in header.meters],
-        edges=Edges((), host=HostReader(_NO_HOST)),
-        attribute=header.attribute,
-    )
-
-
-def _meter(traced: TracedInfo, feed: _Feed, index: int) -> BilledMeter:
-    if traced.description is None:
-        return _Absent(traced, traced.reason or "the trace does not describe this meter")
-    module = _module(traced.name)
-    if isinstance(module, str):
-        return _Absent(traced, module)
-    build = getattr(module, "replayed", None)
-    if build is None:
-        return _Absent(traced, f"the meter {traced.name!r} as it is installed here ({module.__name__}) cannot replay")
-    try:
-        meter: BilledMeter = build(traced.description, feed.channels(index), feed.clock_ns)
-    except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
-        return _Absent(
-            traced, f"the meter {traced.name!r} as it is installed here does not know its own trace: {error!r}"
-        )
-    return meter
-
-
-def _module(name: str) -> ModuleType | str:
-    """Return the module of a meter, or why there is none: only installed meters are loaded, never what a file names."""
-    if name in _OURS:
-        return importlib.import_module(_OURS[name])
-    try:
-        return importlib.import_module(loading.load(name).__module__)
-    except UsageError as error:
-        return f"this trace was recorded with a meter that cannot be replayed here: {error}"
 
 
 def _mark(row: Row, readings: tuple[Any, ...], pid: int) -> Mark:

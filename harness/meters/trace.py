@@ -1,8 +1,9 @@
 """Raw readings of all meters at 10 Hz, kept as Parquet: what `replay` works out again through the same code.
 
 One row is one reading of everything: the sampler's, and every edge of every window that is open meanwhile, so
-a window's own edges are rows and it replays to the joules it had. Columns are raw integers, named in
-docs/traces.md; the file's metadata describe the meters and the host.
+a window's own edges are rows and it replays to the joules it had. Where all that is read are perf energy events
+the kernel takes the rows between the edges, with energies alone, and nothing wakes for them; else a thread does.
+Columns are raw integers, named in docs/traces.md; the file's metadata describe the meters and the host.
 
 No existing file is ever written over. While it is recorded a trace lies at `<path>.partial`, where a process
 that dies leaves all but its last minute.
@@ -22,14 +23,14 @@ from typing import Any
 import msgspec
 
 from harness.counters.edges import Mark
-from harness.counters.load import jiffies_s
-from harness.counters.process import usage_s
 from harness.counters.rapl import boot_ns
 from harness.errors import ResultsError, UsageError
 from harness.host import read_cpu
+from harness.meters.kernelsampler import KernelSampler, open_kernel_sampler
 from harness.meters.seam import BilledMeter
 from harness.meters.tracefile import Writer
-from harness.meters.traceformat import TEXT, Header, Raw, TracedInfo, check_free, import_arrow, partial_of
+from harness.meters.traceformat import Header, TracedInfo, check_free, import_arrow, partial_of
+from harness.meters.tracerows import Reading, columns
 from harness.meters.window import MeterWindow
 from harness.records import DeviceState, MeterInfo
 
@@ -41,19 +42,13 @@ HOST_PERIOD_S = 1.0
 CHUNK_ROWS = 600
 """A minute at 10 Hz: how much a process that dies loses at most, beside the edges of its windows."""
 
-_INT64 = 2**63
-
-
-Sample = tuple[Mark, int]
-"""One row before it is written: a mark, and a clock in nanoseconds that goes on while the host is suspended."""
-
 
 class Recorder:
     """Writes a trace of `window`'s meters to `path`, from `start` to `stop`.
 
-    Beyond reading every `period_s` a sample costs an append; once a minute a chunk is written. The CPU time
-    that this takes is the process's own and so in its windows: `sampler_cpu_s` says how much, in seconds. A
-    forked child records nothing: the trace is its parent's.
+    Beyond reading every `period_s` a sample costs an append, and nothing at all where the kernel takes it; once
+    a minute a chunk is written. The CPU time that this takes is the process's own and so in its windows:
+    `sampler_cpu_s` says how much, in seconds. A forked child records nothing: the trace is its parent's.
 
     Raises: MissingExtra: pyarrow is not installed. UsageError: the file exists, or its folder cannot be used.
     """
@@ -76,7 +71,7 @@ class Recorder:
         self._window = window
         self._edges = window.edges
         self.period_s = period_s
-        self._header = Header(
+        self.header = Header(
             joulebench=_version(),
             period_s=period_s,
             pid=os.getpid(),
@@ -87,7 +82,9 @@ class Recorder:
             missing=window.missing(),
             context=dict(context or {}),
         )
-        self._kept: list[Sample] = []
+        self._kept: list[Reading] = []
+        self._kernel: KernelSampler | None = None
+        self._wake = threading.Event()
         self._states: tuple[DeviceState, ...] = ()
         self._writing = threading.Lock()
         self._stopped = False
@@ -100,9 +97,23 @@ class Recorder:
 
         Raises: UsageError: the file cannot be made.
         """
-        self._writer = Writer(self.path, self._header)
-        self._states = self._window.states("begin")
-        self._thread = threading.Thread(target=self._run, args=(self._writer,), name="joulebench-trace", daemon=True)
+        window = self._window
+        kernel = open_kernel_sampler(
+            window.meters, self.header.meters, attribute=window.attribute, period_s=self.period_s, rows=CHUNK_ROWS
+        )
+        if isinstance(kernel, KernelSampler):
+            self._kernel, run = kernel, self._run_beside_kernel
+            self.header = msgspec.structs.replace(self.header, sampler="kernel")
+        else:
+            run = self._run
+            self.header = msgspec.structs.replace(self.header, sampler_notes=(f"not sampled by the kernel: {kernel}",))
+        try:
+            self._writer = Writer(self.path, self.header)
+        except UsageError:
+            self._close_kernel()
+            raise
+        self._states = window.states("begin")
+        self._thread = threading.Thread(target=run, args=(self._writer,), name="joulebench-trace", daemon=True)
         _recording.add(self)
         self._edges.listen(self._take)
         self._edges.begin()
@@ -123,16 +134,26 @@ class Recorder:
         _recording.discard(self)
         with self._writing:  # the sampler wakes once more, sees this, and ends
             self._stopped = True
-            if self._failure is None and not thread.is_alive():
-                self._failure = ResultsError(f"{self.path} is not whole: its sampler ended; its traceback says why")
-            if self._failure is not None:
-                raise self._failure
-            self._write(writer)
-            writer.finish(msgspec.structs.replace(self._header, states=self._states, sampler_cpu_s=self.sampler_cpu_s))
+            self._wake.set()
+            try:
+                self._finish(writer, thread)
+            finally:
+                self._close_kernel()
+
+    def _finish(self, writer: Writer, thread: threading.Thread) -> None:
+        if self._failure is None and not thread.is_alive():
+            self._failure = ResultsError(f"{self.path} is not whole: its sampler ended; its traceback says why")
+        if self._failure is not None:
+            raise self._failure
+        self._write(writer)
+        notes = self.header.sampler_notes + (() if self._kernel is None else self._kernel.notes())
+        ends = {"states": self._states, "sampler_cpu_s": self.sampler_cpu_s, "sampler_notes": notes}
+        writer.finish(msgspec.structs.replace(self.header, **ends))
 
     def leave(self) -> None:
         """Give up in a forked child, which has neither the thread nor a right to the file."""
         self._thread = None
+        self._close_kernel()
         self._edges.forget_listeners()
 
     def _take(self, mark: Mark) -> None:
@@ -163,6 +184,14 @@ class Recorder:
             late_ns = max(0, time.perf_counter_ns() - due_ns)
             due_ns += (late_ns // period_ns + 1) * period_ns
 
+    def _run_beside_kernel(self, writer: Writer) -> None:
+        begin_ns = time.thread_time_ns()
+        while not self._wake.wait(CHUNK_ROWS * self.period_s):
+            self._edges.begin()  # so that CPU times are known this often
+            if not self._flushed(writer):
+                return
+            self.sampler_cpu_s = (time.thread_time_ns() - begin_ns) / 1e9
+
     def _flushed(self, writer: Writer) -> bool:
         with self._writing:
             if self._stopped:
@@ -176,10 +205,20 @@ class Recorder:
         return True
 
     def _write(self, writer: Writer) -> None:
-        rows = len(self._kept)
-        if rows:
-            writer.write(dict(_columns(self._kept[:rows], self._window.meters, self._header.meters)))
-            del self._kept[:rows]
+        meters, traced, kernel = self._window.meters, self.header.meters, self._kernel
+        with self._edges.lock:  # what the kernel has given then belongs to no later edge
+            readings = self._kept[:]
+            sampled = b"" if kernel is None else kernel.take()
+            del self._kept[:]
+        if kernel is not None:
+            writer.write(kernel.columns(sampled, readings, meters, traced))
+            self.samples = kernel.rows
+        elif readings:
+            writer.write(dict(columns(readings, meters, traced)))
+
+    def _close_kernel(self) -> None:
+        if self._kernel is not None:
+            self._kernel.close()
 
 
 _recording: weakref.WeakSet[Recorder] = weakref.WeakSet()
@@ -208,14 +247,23 @@ def free_path(folder: Path, stem: str) -> Path:
 def noted(recorder: Recorder, infos: Sequence[MeterInfo]) -> tuple[MeterInfo, ...]:
     """Return the meters with the note that a trace was on, and what its sampler takes of a core.
 
-    Waits for five samples if need be, so that the share is a measured one; call it while nothing is measured.
+    Waits for five samples of a thread if need be, so that the share is a measured one; call it while nothing is
+    measured.
     """
+    if recorder.header.sampler == "kernel":
+        note = (
+            f"a trace was recorded every {recorder.period_s:.3g} s by the kernel, which interrupts one CPU for it; a "
+            f"thread of this process writes it every {CHUNK_ROWS * recorder.period_s:.3g} s"
+        )
+        return tuple(msgspec.structs.replace(info, notes=(*info.notes, note)) for info in infos)
     while recorder.samples < 5:
         time.sleep(recorder.period_s)
     share = recorder.sampler_cpu_s / (recorder.samples * recorder.period_s)
     note = (
         f"a trace was recorded every {recorder.period_s:.3g} s by a thread of this process, which took {share:.3%} of "
-        "a core before the first window; the CPU time of every window contains it"
+        "a core before the first window; the CPU time of every window contains it ("
+        + "; ".join(recorder.header.sampler_notes)
+        + ")"
     )
     return tuple(msgspec.structs.replace(info, notes=(*info.notes, note)) for info in infos)
 
@@ -246,42 +294,3 @@ def _described(meters: Sequence[BilledMeter], infos: Sequence[MeterInfo]) -> Ite
         traced: Any = meter
         columns = tuple(f"{prefix}.{channel}" for channel in traced.channels)
         yield msgspec.structs.replace(common, columns=columns, description=traced.describe())
-
-
-def _columns(
-    samples: Sequence[Sample], meters: Sequence[BilledMeter], traced: Sequence[TracedInfo]
-) -> Iterator[tuple[str, list[Any]]]:
-    """Yield each column of the samples by its name."""
-    marks = [mark for mark, _ in samples]
-    hosts = [jiffies_s(mark.stat) for mark in marks]
-    yield "wall_ns", [mark.wall_ns for mark in marks]
-    yield "boot_ns", [boot for _, boot in samples]
-    yield "unix_ns", [mark.unix_ns for mark in marks]
-    yield "cpu_ns", [mark.cpu_ns for mark in marks]
-    yield "children_user_ns", [_ns(mark.children.ru_utime) for mark in marks]
-    yield "children_system_ns", [_ns(mark.children.ru_stime) for mark in marks]
-    yield "group_ns", [_ns(usage_s(mark.group)) for mark in marks]
-    yield "host_busy_ns", [None if host is None else _ns(host[0]) for host in hosts]
-    yield "host_steal_ns", [None if host is None else _ns(host[1]) for host in hosts]
-    for index, (meter, info) in enumerate(zip(meters, traced, strict=True)):
-        if not info.columns:
-            continue
-        source: Any = meter
-        rows = [source.raw(mark.readings[index]) for mark in marks]
-        for column, values in zip(info.columns, zip(*rows, strict=True), strict=True):
-            yield column, [value if _is_number(value) else None for value in values]
-            yield column + TEXT, [_words(value) for value in values]
-
-
-def _is_number(value: Raw) -> bool:
-    return isinstance(value, int) and -_INT64 <= value < _INT64
-
-
-def _words(value: Raw) -> str | None:
-    if isinstance(value, int):
-        return None if _is_number(value) else f"the reading {value} is outside 64 bits"
-    return value
-
-
-def _ns(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1e9)

@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,6 +31,7 @@ COLUMNS = (
 """What every trace holds beside the meters' channels; see docs/traces.md."""
 
 _NULLABLE = frozenset({"group_ns", "host_busy_ns", "host_steal_ns"})
+_NOT_OF_THE_KERNEL = frozenset({"cpu_ns", "children_user_ns", "children_system_ns"})
 
 TEXT = ".text"
 """Ends the name of the column that holds what a channel said in words: why there was no number."""
@@ -61,6 +62,8 @@ class Header(Frozen, frozen=True, kw_only=True):
     `cores` are the logical cores of the host, `attribute` whether shares of the package were billed,
     `states` what devices said at the ends, `context` whatever the recorder was given (a case, a window's
     name). `sampler_cpu_s` is the CPU time that recording took of the process; None where it never ended.
+    `sampler` says who took the rows between the edges of windows, `sampler_notes` why not the kernel, or
+    which of its samples are missing.
     """
 
     schema: int = SCHEMA
@@ -74,6 +77,8 @@ class Header(Frozen, frozen=True, kw_only=True):
     missing: tuple[Missing, ...]
     states: tuple[DeviceState, ...] = ()
     context: dict[str, Any] = {}
+    sampler: Literal["thread", "kernel"] = "thread"
+    sampler_notes: tuple[str, ...] = ()
     sampler_cpu_s: float | None = None
 
 
@@ -127,7 +132,8 @@ def check_free(path: Path) -> None:
 
 def arrow_schema(arrow: Any, header: Header) -> Any:
     """Return the Arrow schema of a trace with this header, which its metadata hold."""
-    fields = [arrow.field(name, arrow.int64(), nullable=name in _NULLABLE) for name in COLUMNS]
+    nullable = _NULLABLE | _NOT_OF_THE_KERNEL if header.sampler == "kernel" else _NULLABLE
+    fields = [arrow.field(name, arrow.int64(), nullable=name in nullable) for name in COLUMNS]
     for meter in header.meters:
         for column in meter.columns:
             fields += [arrow.field(column, arrow.int64()), arrow.field(column + TEXT, arrow.string())]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from harness.errors import InvalidMeasurement, NotMeasured
-from harness.records import Record, Window, WindowKind
+from harness.records import Energy, Missing, Record, Window, WindowKind
 from harness.stats.sums import Total, add, part_of, parts_of, scaled, weakest
 
 
@@ -18,11 +18,20 @@ def total(window: Window, case: str = "a case") -> Total:
     """
     measured = window.measured
     where = f"{case}: {window.kind.value} window of fork {window.fork}"
-    lost = [gap for gap in measured.missing if gap.billed]
+    return billed_total(measured.energies, measured.missing, where)
+
+
+def billed_total(energies: Iterable[Energy], missing: Iterable[Missing], where: str) -> Total:
+    """Return the billed joules among these; `where` names them in messages.
+
+    Raises: NotMeasured: no domain is billed, or a billed one is missing. InvalidMeasurement: a reading is not
+        finite or is negative.
+    """
+    lost = [gap for gap in missing if gap.billed]
     if lost:
         gaps = "; ".join(f"{gap.domain}: {gap.reason}" for gap in lost)
         raise NotMeasured(f"{where} has no reading for {gaps}; run `joulebench doctor` to see what can be measured")
-    billed = [energy for energy in measured.energies if energy.billed]
+    billed = [energy for energy in energies if energy.billed]
     if not billed:
         raise NotMeasured(f"{where} has no billed domain; run `joulebench doctor` to see what can be measured")
     for energy in billed:

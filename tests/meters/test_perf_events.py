@@ -193,7 +193,7 @@ def test_an_event_that_the_kernel_has_given_up_is_an_error_not_zero_joules():
     event = perf_events.Event("energy-pkg", "cpu-package", 2, *exact_ratio(RAPL_SCALE))
     fd = os.open(os.devnull, os.O_RDONLY)  # reads nothing, as such an event does
     with pytest.raises(OSError, match="in error"):
-        perf_events._reader(fd, event)()
+        perf_events.EnergyCount(fd, 1, 0, event)()
     os.close(fd)
 
 
@@ -202,7 +202,7 @@ def registers(monkeypatch):
     """Replace the registers behind the events: `registers[cpu]` gives microjoules by the number of refreshes."""
     behind, looks = {}, [0]
 
-    def reader(fd, event):
+    def reader(fd, kind, cpu, event):
         def look():
             looks[0] += 1
             return behind[fd](looks[0] // 7)
@@ -216,7 +216,7 @@ def registers(monkeypatch):
         return fd, 0
 
     monkeypatch.setattr(perf_events, "_perf_event_open", event_open)
-    monkeypatch.setattr(perf_events, "_reader", reader)
+    monkeypatch.setattr(perf_events, "EnergyCount", reader)
     return behind
 
 

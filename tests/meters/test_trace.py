@@ -20,12 +20,12 @@ from harness.counters.process import OwnGroup
 from harness.counters.rapl import RaplSource
 from harness.counters.wrapping import Channel
 from harness.errors import MissingExtra, ResultsError, UsageError
-from harness.meters import replay as replaying
 from harness.meters import trace as tracing
 from harness.meters import traceformat
 from harness.meters.fake import FakeMeter
 from harness.meters.modelled import ModelledMeter
 from harness.meters.nvml import open_nvml
+from harness.meters.plugins import loading
 from harness.meters.plugins.counted import Channel as CountedChannel
 from harness.meters.plugins.counted import CountedMeter
 from harness.meters.rapl import RaplMeter, open_rapl
@@ -259,7 +259,7 @@ class Scripted:
         self.raw_uj = [sum_uj % turn_uj for sum_uj in self.sums_uj]
 
     def write(self, path):
-        header = Recorder(self.window, path)._header
+        header = Recorder(self.window, path).header
         writer = Writer(path, header)
         half = len(self.times_ns) // 2
         for part in (slice(0, half), slice(half, None)):
@@ -302,7 +302,7 @@ def test_a_host_that_slept_between_two_samples_is_refused_as_live(path):
     made = Scripted([(10**8, 10**6)] * 6, 400_000_000, 0)
     columns = made._columns(slice(None))
     columns["boot_ns"] = [time_ns + (3600 * 10**9 if index > 3 else 0) for index, time_ns in enumerate(made.times_ns)]
-    header = Recorder(made.window, path)._header
+    header = Recorder(made.window, path).header
     writer = Writer(path, header)
     writer.write(columns)
     writer.finish(header)
@@ -337,9 +337,9 @@ def test_a_plug_in_is_replayed_by_its_own_module_and_missed_where_it_is_not_inst
     absent = replay_window(path, live)
     assert [(gap.domain, gap.billed) for gap in absent.missing] == [("soc", True)]
     assert "no meter plug-in 'mine'" in absent.missing[0].reason
-    monkeypatch.setattr(replaying.loading, "load", lambda name: CountedMeter if name == "mine" else None)
+    monkeypatch.setattr(loading, "load", lambda name: CountedMeter if name == "mine" else None)
     assert plain(replay_window(path, live)) == plain(live)
-    monkeypatch.setattr(replaying.loading, "load", lambda name: FakeMeter)
+    monkeypatch.setattr(loading, "load", lambda name: FakeMeter)
     assert "cannot replay" in replay_window(path, live).missing[0].reason
 
 
