@@ -152,22 +152,9 @@ def _background(sleep_s: float) -> list[Row]:
     }
     return [
         Row("a sleep and nothing else", "% of a core", {"ours": bare}),
-        Row(
-            "two RAPL domains by powercap, a guard against lost turns (codecarbon: default)",
-            "% of a core",
-            counter,
-            "0: ≤ 0.002",
-            below(0.002),
-        ),
+        Row("two RAPL domains (codecarbon: default)", "% of a core", counter, "0: ≤ 0.002", below(0.002)),
         Row("the same: times that a thread of the process woke", "", counter, figure="wakes"),
         Row("the same: helper processes", "", counter, "0", below(0), "helpers"),
-        Row(
-            "two RAPL domains by perf events, which need no guard (a software PMU stands in for RAPL)",
-            "% of a core",
-            {"ours": ours(what="perf", folder="{FOLDER}")},
-            "0: ≤ 0.002",
-            below(0.002),
-        ),
         Row(
             "this host as it is",
             "% of a core",

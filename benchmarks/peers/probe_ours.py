@@ -37,11 +37,11 @@ def pair(what: str, windows: int, apart_s: float, root: str | None = None) -> di
 def sleep(what: str, seconds: float, root: str | None = None, folder: str | None = None) -> dict:
     """Asleep in a window (`window`), in one that is traced at 10 Hz (`trace`, `kernel`), or in none.
 
-    `perf` is a window over perf events, `kernel` a trace over them, which the kernel samples; a software PMU stands in
-    for RAPL. None is `bare`, or `ticks`: beside a thread that wakes ten times a second and does nothing.
+    `kernel` is a trace over perf events, which the kernel samples; a software PMU stands in for RAPL. None is
+    `bare`, or `ticks`: beside a thread that wakes ten times a second and does nothing.
     """
     traced = what in {"trace", "kernel"}
-    if what in {"kernel", "perf"}:
+    if what == "kernel":
         from perf_tree import describe
 
         root = describe(f"{folder}/sys")
