@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.records import (
     Case,
@@ -27,29 +27,53 @@ from harness.records import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import torch
 
-    Outputs = npt.NDArray[np.float32]
-    """What a task returns for a batch: one row an item, in the order of the batch."""
+    Outputs = npt.NDArray[Any]
+    """What a task returns for a batch: one row an item, in the order of the batch.
+
+    Float32 `logits_NC` where a text is classified; int32 `ids_NT` where one is generated, as wide in every call, with
+    -1 after its end.
+    """
+
+Padding = Literal["longest", "max_length"]
+"""A batch is padded to its longest text, or every text to the maximum length."""
 
 
 class Examples(Frozen, frozen=True, kw_only=True):
-    """Inputs with their targets, in a fixed order; `item_ids` name them across techniques."""
+    """Inputs with their targets, in a fixed order; `item_ids` name them across techniques.
+
+    `labels` are classes, `targets` texts; the one that a task has not is empty.
+    """
 
     item_ids: tuple[int, ...]
     texts: tuple[str, ...]
-    labels: tuple[int, ...]
+    labels: tuple[int, ...] = ()
+    targets: tuple[str, ...] = ()
+
+
+class Objective(Protocol):
+    """What training makes small: `size` training examples an epoch, addressed by their rows."""
+
+    size: int
+
+    def loss(self, model: Any, rows: Sequence[int]) -> torch.Tensor:
+        """Return the mean loss of some examples, ready for `backward`; the model is on the objective's device."""
 
 
 class Workload(Protocol):
-    """A model + data + a quality measure + what one task is. Constructing one does nothing."""
+    """A model + data + a quality measure + what one task is. Constructing one does nothing.
+
+    `task` names the kind, so that a technique can refuse others; `metric` is the quality measure, a mean over items
+    of scores from 0 to 1 of which more is better.
+    """
 
     name: str
     task: str
     metric: str
     seed: int
+    max_length: int
 
     def check(self) -> None:
         """Refuse what cannot work, cheaply: no torch, no model in memory.
@@ -67,32 +91,45 @@ class Workload(Protocol):
         """Return `train`, `validation` or `test`."""
 
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
-        """Return one score an item (accuracy: 1.0 right, 0.0 wrong)."""
-
-
-class TextClassification(Workload, Protocol):
-    """A workload whose task is: classify one sentence."""
-
-    max_length: int
+        """Return one score an item, from 0 to 1 (accuracy: 1.0 right, 0.0 wrong)."""
 
     def has_pretrained(self) -> str | None:
         """Return None if pretrained weights are at hand, else the reason why not."""
 
-    def tokenizer(self) -> Any:
-        """Return the `transformers` fast tokeniser of the model."""
-
-    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
-        """Return a fresh sequence-classification model on the CPU.
-
-        With `pretrained`, encoder weights are loaded and checked; the head is always new.
-        """
-
     def model_info(self) -> ModelInfo:
         """Return what the model is."""
 
+    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
+        """Return a fresh model for the task, on the CPU.
+
+        With `pretrained`, its body's weights are loaded and checked; a head that the task needs is always new.
+        """
+
+    def objective(self, device: str) -> Objective:
+        """Return the training split as something to train on; reading and encoding it is work, and done here."""
+
+    def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
+        """Return what a model in eval mode on the device says of N texts, batched as they come."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a model to an empty folder, in safe formats, with all that `load` needs."""
+
+    def load(self, folder: Path) -> torch.nn.Module:
+        """Return a saved model in eval mode on the CPU.
+
+        Raises: ModelError: the folder is not what `save` leaves.
+        """
+
+
+class TextClassification(Workload, Protocol):
+    """A workload whose task is: classify one sentence (`task` is `text_classification`)."""
+
+    def tokenizer(self) -> Any:
+        """Return the `transformers` fast tokeniser of the model."""
+
 
 class Trained(Frozen, frozen=True, kw_only=True):
-    """A model that a train case left: a folder with config, safetensors weights and tokeniser."""
+    """A model that a train case left: a folder that its workload can `load`."""
 
     folder: Path
     case_id: str
@@ -129,7 +166,7 @@ class Task(Protocol):
     """One built way of doing the task."""
 
     def run(self, batch: Sequence[str]) -> Outputs:
-        """Return `logits_NC` for N texts, in their order."""
+        """Return the outputs of N texts, in their order."""
 
 
 class Technique(Protocol):

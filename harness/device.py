@@ -1,8 +1,6 @@
-"""The device a case runs on: is it there, make it ready, wait for it, its peak memory, one evaluation.
+"""The device a case runs on: is it there, make it ready, wait for it, its peak memory; what it leaves on disk.
 
 Techniques never synchronise and never read memory; the worker does it for them, here.
-
-Shape suffixes: N items, C classes.
 """
 
 from __future__ import annotations
@@ -11,14 +9,10 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConfigError, ResultsError
-
-if TYPE_CHECKING:
-    from harness.contract import Outputs
 
 _CUDA = re.compile(r"cuda(?::(\d+))?")
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -133,37 +127,8 @@ def peak_memory_bytes(device: str) -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def predict(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int, max_length: int, device: str) -> Outputs:
-    """Return `logits_NC` for N texts in their order; the model is left in eval mode, on the device.
-
-    Texts are batched by length, since an evaluation is no technique and should only be quick.
-    """
-    import numpy as np
-    import torch
-
-    model.to(device).eval()
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    rows_done, logits = [], []
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            inputs = tokenizer(
-                [texts[row] for row in rows],
-                padding="longest",
-                truncation=True,
-                max_length=max_length,
-                return_tensors="pt",
-            )
-            logits.append(model(**inputs.to(device)).logits.float().cpu().numpy())
-            rows_done.extend(rows)
-    found_NC = np.concatenate(logits)
-    logits_NC = np.empty_like(found_NC)
-    logits_NC[rows_done] = found_NC
-    return logits_NC
-
-
-def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write config, safetensors weights and tokeniser to `folder`, all or nothing; an older model is replaced.
+def save_model(save: Callable[[Path], None], folder: Path) -> None:
+    """Let `save` write a model to `folder`, all or nothing; an older model is replaced.
 
     Raises: ResultsError: the folder cannot be written.
     """
@@ -171,8 +136,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
             written = Path(scratch) / "model"
-            model.save_pretrained(written)
-            tokenizer.save_pretrained(written)
+            written.mkdir()
+            save(written)
             if folder.exists():
                 folder.rename(Path(scratch) / "old")
             written.rename(folder)

@@ -214,9 +214,7 @@ class Worker:
         examples = workload.examples(split)
 
         def work() -> Any:
-            return device.predict(
-                self._model, workload.tokenizer(), examples.texts, _EVALUATION_BATCH, workload.max_length, name
-            )
+            return workloads.answers(workload, self._model, examples.texts, _EVALUATION_BATCH, name)
 
         measured, outputs_NC = self._measured(work)
         return self._window(WindowKind.EVAL, len(examples.texts), measured, label=split), outputs_NC, examples
@@ -224,7 +222,8 @@ class Worker:
     def _finish(self) -> Finished:
         window, outputs_NC, examples = self._evaluate("test")
         relative = Path("models") / self._case.case_id
-        device.save_model(self._model, self._workload.tokenizer(), Path(self._start.run_folder) / relative)
+        place = Path(self._start.run_folder) / relative
+        device.save_model(lambda folder: self._workload.save(self._model, folder), place)
         return Finished(items=self._items(examples, outputs_NC), artefact=str(relative), windows=(window,))
 
 

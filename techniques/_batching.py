@@ -1,4 +1,4 @@
-"""What the inference techniques share: loading a trained folder, cutting batches, padding, order.
+"""What the inference techniques share: cutting batches, padding, order.
 
 No technique itself. Shape suffixes: N items, C classes, T tokens.
 """
@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from harness.contract import Trained
-from harness.errors import ModelError
-from techniques._quiet import quiet
 
 if TYPE_CHECKING:
     from harness.contract import Outputs
@@ -21,33 +17,6 @@ def refuse_other_tasks(workload: Any) -> str | None:
     if workload.task == "text_classification":
         return None
     return f"it needs a text classification workload, and {workload.name} is {workload.task}"
-
-
-def load_trained(trained: Trained) -> tuple[Any, Any]:
-    """Return the classifier in eval mode on the CPU, and its tokeniser.
-
-    Raises: ModelError: the folder is not what a train case leaves.
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    try:
-        with quiet():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                trained.folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(trained.folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"cannot load the trained model of case {trained.case_id} in {trained.folder}: {error}"
-        ) from error
-    if report["missing_keys"]:
-        raise ModelError(f"the trained model in {trained.folder} lacks {min(report['missing_keys'])}; train it again")
-    return model.eval(), tokenizer
 
 
 def tokens(tokenizer: Any, texts: Sequence[str], max_length: int, *, padding: str, kind: str) -> dict[str, Any]:
@@ -66,6 +35,6 @@ def in_order(parts: Sequence[Outputs], rows: Sequence[int]) -> Outputs:
     import numpy as np
 
     found_NC = np.concatenate(parts)
-    logits_NC = np.empty_like(found_NC)
+    logits_NC: Outputs = np.empty_like(found_NC)
     logits_NC[list(rows)] = found_NC
     return logits_NC

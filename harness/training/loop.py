@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from harness.contract import Checkpoint
-from harness.training.batches import Collate
+from harness.contract import Checkpoint, Objective
 from harness.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
 def fit(
     model: torch.nn.Module,
-    collate: Callable[[], Collate],
-    labels: Sequence[int],
+    objective: Callable[[], Objective],
     recipe: Recipe,
     *,
     seed: int,
@@ -31,45 +29,35 @@ def fit(
 ) -> Iterator[Checkpoint]:
     """Train `model` in place; yield before the first step, after each chunk, and at the end.
 
-    `collate()` makes the batches' source and is called after the first yield, so that tokenising
-    and encoding are charged to the first chunk of work. The model is called with a batch's inputs
-    and returns `logits_NC`, or an output that has `.logits`. `whole` is the model to evaluate and
-    save where `model` is only the part that learns. An evaluator may set eval mode between yields;
-    train mode is set again. The parameters that do not require gradients are left alone.
+    `objective()` is called after the first yield, so that tokenising and encoding are charged to the
+    first chunk of work. `whole` is the model to evaluate and save where `model` is only the part that
+    learns. An evaluator may set eval mode between yields; train mode is set again. The parameters that
+    do not require gradients are left alone.
     """
     import torch
 
     whole = whole or model
     whole.to(device)
     yield Checkpoint(model=whole, steps=0, examples=0)
-    batches = collate()
+    goal = objective()
     torch.manual_seed(seed)
-    total = recipe.epochs * math.ceil(len(labels) / recipe.batch_size)
+    total = recipe.epochs * math.ceil(goal.size / recipe.batch_size)
     optimiser = _optimiser(model, recipe, device)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, total))
     ends = _chunk_ends(total, recipe)
-    labels_N = torch.tensor(labels, dtype=torch.long, device=device)
     model.train()
     steps = seen = 0
     for epoch in range(recipe.epochs):
-        for rows in _shuffled(len(labels), recipe.batch_size, seed, epoch):
-            _step(model, batches(rows), labels_N[rows], optimiser)
+        for rows in _shuffled(goal.size, recipe.batch_size, seed, epoch):
+            goal.loss(model, rows).backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
             schedule.step()
             steps += 1
             seen += len(rows)
             if steps in ends:
                 yield Checkpoint(model=whole, steps=steps, examples=seen)
                 model.train()
-
-
-def _step(model: Any, inputs: Any, labels_N: Any, optimiser: Any) -> None:
-    import torch
-
-    outputs = model(**inputs)
-    logits_NC = outputs if isinstance(outputs, torch.Tensor) else outputs.logits
-    torch.nn.functional.cross_entropy(logits_NC, labels_N).backward()
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
 
 
 def _optimiser(model: Any, recipe: Recipe, device: str) -> Any:

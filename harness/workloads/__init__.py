@@ -11,9 +11,9 @@ import msgspec
 from harness.contract import Workload
 from harness.errors import ConfigError
 from harness.records import WorkloadSpec
-from harness.workloads.slicing import slices
+from harness.workloads.slicing import answers, slices
 
-__all__ = ["describe", "load", "names", "settle", "slices"]
+__all__ = ["answers", "describe", "load", "names", "settle", "slices"]
 
 _NAMES = ("sentence_classification",)
 

@@ -1,10 +1,16 @@
-"""Sequence classification models and tokenisers out of a checked folder; never their own code."""
+"""Sequence classification models and tokenisers out of a checked folder; never their own code.
+
+Shape suffixes: N items, C classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.contract import Outputs, Padding
 
 from harness.errors import ModelError
 from harness.workloads.quiet import quiet_loading
@@ -77,6 +83,48 @@ def new(config: Any, seed: int, folder: Path | None = None) -> Any:
         if folder is not None:
             _fill(model.base_model, config, folder)
     return model.float()
+
+
+def load_classifier(folder: Path) -> Any:
+    """Return a trained classifier of a folder in eval mode on the CPU.
+
+    Raises: ModelError: the folder cannot be read, or lacks weights.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with quiet_loading():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder, use_safetensors=True, output_loading_info=True, **_SAFE
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"cannot load the trained model in {folder}: {_first_line(error)}") from error
+    if report["missing_keys"]:
+        raise ModelError(f"the trained model in {folder} lacks {min(report['missing_keys'])}; train it again")
+    return model.eval()
+
+
+def classify(
+    model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int, max_length: int, padding: Padding, device: str
+) -> Outputs:
+    """Return `logits_NC` of N texts in their order, as float32, of a model in eval mode on the device."""
+    import numpy as np
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            inputs = tokenizer(
+                list(texts[start : start + batch_size]),
+                padding=padding,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
+            )
+            parts.append(model(**inputs.to(device)).logits.float().cpu().numpy())
+    logits_NC: Outputs = np.concatenate(parts)
+    return logits_NC
 
 
 def parameters(config: Any) -> tuple[str, int]:

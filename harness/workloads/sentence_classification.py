@@ -8,6 +8,7 @@ Shape suffixes: N items, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import msgspec
 from harness.contract import Examples
 from harness.errors import DataError, ModelError
 from harness.records import DataInfo, ModelInfo
+from harness.training import Labelled, text_batches
 from harness.workloads import docstrings, folders, hub_data, models, random_bert, splits, tables
 from harness.workloads.params import (
     SPLITS,
@@ -32,7 +34,7 @@ from harness.workloads.params import (
 if TYPE_CHECKING:
     import torch
 
-    from harness.contract import Outputs
+    from harness.contract import Outputs, Padding
 
 
 def load(params: dict[str, Any], seed: int) -> SentenceClassification:
@@ -187,6 +189,28 @@ class SentenceClassification:
             raise ModelError(reason)
         model: torch.nn.Module = models.new(self._config(), seed, self._located() if pretrained else None)
         return model
+
+    def objective(self, device: str) -> Labelled:
+        """Return the training split, tokenised, with its classes."""
+        train = self.examples("train")
+        return Labelled(text_batches(self.tokenizer(), train.texts, self.max_length, device), train.labels, device)
+
+    def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
+        """Return `logits_NC` of N texts, in float32."""
+        return models.classify(model, self.tokenizer(), texts, batch_size, self.max_length, padding, device)
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write configuration, safetensors weights and tokeniser."""
+        model.save_pretrained(folder)
+        self.tokenizer().save_pretrained(folder)
+
+    def load(self, folder: Path) -> torch.nn.Module:
+        """Return a saved classifier in eval mode on the CPU.
+
+        Raises: ModelError: the folder is not what `save` leaves.
+        """
+        loaded: torch.nn.Module = models.load_classifier(folder)
+        return loaded
 
     def model_info(self) -> ModelInfo:
         """Return what the model is; `weights_sha256` is of the pretrained weights, None for random ones."""

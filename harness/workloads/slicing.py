@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from harness.contract import Examples
+
+if TYPE_CHECKING:
+    from harness.contract import Outputs, Workload
 
 _ARRIVAL_SEED = 20261123
 """Fixed, so that every technique and fork meets the same texts in the same order."""
@@ -35,10 +40,28 @@ def slices(examples: Examples, size: int) -> tuple[Examples, ...]:
     return tuple(pick(examples, rows) for rows in dealt)
 
 
+def answers(workload: Workload, model: Any, texts: Sequence[str], batch_size: int, device: str) -> Outputs:
+    """Return what a model says of N texts, in their order, for an evaluation; it is left in eval mode on the device.
+
+    Texts of like length are answered together: an evaluation is no technique and should only be quick.
+    """
+    import numpy as np
+
+    model.to(device).eval()
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    found = workload.answer(
+        model, [texts[row] for row in order], batch_size=batch_size, padding="longest", device=device
+    )
+    outputs: Outputs = np.empty_like(found)
+    outputs[order] = found
+    return outputs
+
+
 def pick(examples: Examples, rows: list[int]) -> Examples:
     """Return the examples at `rows`, in that order."""
     return Examples(
         item_ids=tuple(examples.item_ids[row] for row in rows),
         texts=tuple(examples.texts[row] for row in rows),
-        labels=tuple(examples.labels[row] for row in rows),
+        labels=tuple(examples.labels[row] for row in rows) if examples.labels else (),
+        targets=tuple(examples.targets[row] for row in rows) if examples.targets else (),
     )

@@ -30,7 +30,7 @@ from msgspec import Meta
 from harness.contract import Task, TechniqueInfo, Trained
 from harness.records import Frozen, Phase
 from harness.training import by_length, encode, pad
-from techniques._batching import in_order, load_trained, refuse_other_tasks
+from techniques._batching import in_order, refuse_other_tasks
 
 if TYPE_CHECKING:
     from harness.contract import Outputs
@@ -59,7 +59,7 @@ def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the con
 @contextmanager
 def build(trained: Trained, workload: Any, params: Params, device: str) -> Iterator[Task]:
     """Yield the task; the weights are released on exit."""
-    model, tokenizer = load_trained(trained)
+    model, tokenizer = workload.load(trained.folder), workload.tokenizer()
     model.to(device)
     yield _Bucketed(model, tokenizer, params, workload.max_length, device)
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from harness.contract import Task, TechniqueInfo, Trained
 from harness.records import Phase
-from techniques._batching import load_trained, refuse_other_tasks
+from techniques._batching import refuse_other_tasks
 from techniques._onnx import IMPORTS, OnnxParams, OnnxTask, export, open_session, scratch_folder
 
 INFO = TechniqueInfo(
@@ -62,7 +62,7 @@ def build(trained: Trained, workload: Any, params: Params, device: str) -> Itera
     """Yield the task; the graph on disk and the session are released on exit."""
     with scratch_folder() as folder:
         path = Path(folder) / "model.onnx"
-        model, tokenizer = load_trained(trained)
+        model, tokenizer = workload.load(trained.folder), workload.tokenizer()
         export(model, tokenizer, workload.max_length, path)
         del model
         yield OnnxTask(open_session(path, device), tokenizer, params, workload.max_length)

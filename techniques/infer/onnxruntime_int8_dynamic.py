@@ -30,7 +30,7 @@ from typing import Any
 
 from harness.contract import Task, TechniqueInfo, Trained
 from harness.records import Phase
-from techniques._batching import load_trained, refuse_other_tasks
+from techniques._batching import refuse_other_tasks
 from techniques._onnx import IMPORTS, OnnxParams, OnnxTask, export, open_session, quantise, scratch_folder
 
 INFO = TechniqueInfo(
@@ -60,7 +60,7 @@ def build(trained: Trained, workload: Any, params: Params, device: str) -> Itera
     """Yield the task; the graphs on disk and the session are released on exit."""
     with scratch_folder() as folder:
         path, quantised = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
-        model, tokenizer = load_trained(trained)
+        model, tokenizer = workload.load(trained.folder), workload.tokenizer()
         export(model, tokenizer, workload.max_length, path)
         del model
         quantise(path, quantised)

@@ -2,7 +2,7 @@
 
 What it does
     Loads the trained model and runs it as the first page of a tutorial would: batches in the order in
-    which texts arrive, each text padded to `max_length`, evaluation and inference mode on.
+    which texts arrive, each text padded to `max_length` where the task pads at all, evaluation and inference mode on.
 
 Why it may save energy
     It does not try to; it is what the other ways of inferring are measured against.
@@ -28,7 +28,6 @@ from msgspec import Meta
 
 from harness.contract import Task, TechniqueInfo, Trained
 from harness.records import Frozen, Phase
-from techniques._batching import arrival_batches, load_trained, refuse_other_tasks, tokens
 
 if TYPE_CHECKING:
     from harness.contract import Outputs
@@ -51,34 +50,25 @@ class Params(Frozen, frozen=True, kw_only=True):
 
 
 def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the contract's signature)
-    """Return None for text classification, else the reason why not."""
-    return refuse_other_tasks(workload)
+    """Return None: every workload can be answered so."""
+    return None
 
 
 @contextmanager
 def build(trained: Trained, workload: Any, params: Params, device: str) -> Iterator[Task]:
     """Yield the task; the weights are released on exit."""
-    model, tokenizer = load_trained(trained)
-    model.to(device)
-    yield _Padded(model, tokenizer, params, workload.max_length, device)
+    yield _Eager(workload.load(trained.folder).to(device), workload, params, device)
 
 
-class _Padded:
-    def __init__(self, model: Any, tokenizer: Any, params: Params, max_length: int, device: str) -> None:
+class _Eager:
+    def __init__(self, model: Any, workload: Any, params: Params, device: str) -> None:
         self._model = model
-        self._tokenizer = tokenizer
+        self._workload = workload
         self._params = params
-        self._max_length = max_length
         self._device = device
 
     def run(self, batch: Sequence[str]) -> Outputs:
-        import numpy as np
-        import torch
-
-        parts = []
-        with torch.inference_mode():
-            for texts in arrival_batches(batch, self._params.batch_size):
-                inputs = tokens(self._tokenizer, texts, self._max_length, padding="max_length", kind="pt")
-                logits_NC = self._model(**{name: tensor.to(self._device) for name, tensor in inputs.items()}).logits
-                parts.append(logits_NC.cpu().numpy())
-        return np.concatenate(parts)
+        outputs: Outputs = self._workload.answer(
+            self._model, batch, batch_size=self._params.batch_size, padding="max_length", device=self._device
+        )
+        return outputs

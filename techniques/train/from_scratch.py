@@ -27,8 +27,7 @@ from typing import Any
 
 from harness.contract import Checkpoint, TechniqueInfo
 from harness.records import Phase
-from harness.training import Positive, Recipe, fit, text_batches
-from techniques._batching import refuse_other_tasks
+from harness.training import Positive, Recipe, fit
 
 INFO = TechniqueInfo(
     name="from_scratch",
@@ -48,16 +47,11 @@ class Params(Recipe, frozen=True, kw_only=True):
 
 
 def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the contract's signature)
-    """Return None for text classification, else the reason why not."""
-    return refuse_other_tasks(workload)
+    """Return None: any workload can be trained from random weights."""
+    return None
 
 
 def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
     """Yield a checkpoint before the first step and after each chunk of work."""
     model = workload.new_model(pretrained=False, seed=workload.seed)
-    examples = workload.examples("train")
-
-    def collate() -> Any:
-        return text_batches(workload.tokenizer(), examples.texts, workload.max_length, device)
-
-    yield from fit(model, collate, examples.labels, params, seed=workload.seed, device=device)
+    yield from fit(model, lambda: workload.objective(device), params, seed=workload.seed, device=device)

@@ -29,7 +29,7 @@ from typing import Any
 from harness.contract import Checkpoint, TechniqueInfo
 from harness.errors import ModelError
 from harness.records import Phase
-from harness.training import Collate, Count, Inputs, Positive, Recipe, by_length, encode, fit, pad
+from harness.training import Count, Inputs, Labelled, Positive, Recipe, by_length, encode, fit, pad
 from techniques._batching import refuse_other_tasks
 
 INFO = TechniqueInfo(
@@ -79,15 +79,15 @@ def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
     examples = workload.examples("train")
     head = torch.nn.Sequential(model.bert.pooler, model.dropout, model.classifier)
 
-    def collate() -> Collate:
+    def objective() -> Labelled:
         features_N1H = _features(model.bert, workload, examples.texts, params.encode_batch_size, device)
 
         def at(rows: Sequence[int]) -> Inputs:
             return {"input": features_N1H[list(rows)]}
 
-        return at
+        return Labelled(at, examples.labels, device)
 
-    yield from fit(head, collate, examples.labels, params, seed=workload.seed, device=device, whole=model)
+    yield from fit(head, objective, params, seed=workload.seed, device=device, whole=model)
 
 
 def _features(bert: Any, workload: Any, texts: Sequence[str], batch_size: int, device: str) -> Any:

@@ -38,7 +38,7 @@ def pretrained(tiny, tmp_path_factory):
         for tensor in model.bert.encoder.parameters():
             if tensor.ndim == 2:
                 tensor.mul_(8)
-    device.save_model(model, tiny.tokenizer(), folder)
+    device.save_model(lambda place: tiny.save(model, place), folder)
     params = {**TINY, "model": {"source": "folder", "path": str(folder)}}
     workload = workloads.load(WorkloadSpec(name="sentence_classification", params=params), 11)
     workload.prepare(tmp_path_factory.mktemp("cache"))
@@ -54,5 +54,5 @@ def trained(tiny, tmp_path_factory):
     with torch.no_grad():
         model.classifier.weight.mul_(20)
     folder = tmp_path_factory.mktemp("trained") / "model"
-    device.save_model(model, tiny.tokenizer(), folder)
+    device.save_model(lambda place: tiny.save(model, place), folder)
     return Trained(folder=folder, case_id="0123456789ab")

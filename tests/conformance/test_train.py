@@ -17,7 +17,7 @@ SST2 = Path(__file__).parents[2].parent / "shared" / "data" / "sst2"
 
 def accuracy(model, workload, split):
     examples = workload.examples(split)
-    logits_NC = device.predict(model, workload.tokenizer(), examples.texts, 32, workload.max_length, "cpu")
+    logits_NC = workloads.answers(workload, model, examples.texts, 32, "cpu")
     return float(np.mean(workload.scores(logits_NC, examples)))
 
 
@@ -41,13 +41,13 @@ def test_it_yields_at_step_zero_and_at_the_end_and_learns(name, pretrained, tmp_
     assert (steps[-1], examples[-1]) == (epochs * 20, epochs * 160)
     assert quality[-1] > quality[0] + 0.1
 
-    device.save_model(checkpoint.model, pretrained.tokenizer(), tmp_path / "left")
+    device.save_model(lambda folder: pretrained.save(checkpoint.model, folder), tmp_path / "left")
     baseline = catalogue.load(Phase.INFER, "torch_eager")
     left = Trained(folder=tmp_path / "left", case_id="x")
     with baseline.build(left, pretrained, catalogue.parse_params(baseline, {}), "cpu") as task:
         found_NC = task.run(pretrained.examples("test").texts)
     texts = pretrained.examples("test").texts
-    again_NC = device.predict(checkpoint.model, pretrained.tokenizer(), texts, 32, pretrained.max_length, "cpu")
+    again_NC = workloads.answers(pretrained, checkpoint.model, texts, 32, "cpu")
     assert np.abs(found_NC - again_NC).max() < 1e-4
 
 

@@ -10,7 +10,7 @@ from harness import catalogue, device, workloads
 from harness.contract import Trained
 from harness.errors import ModelError
 from harness.records import Phase, WorkloadSpec
-from techniques import _batching, _onnx
+from techniques import _onnx
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def workload(tmp_path):
 @pytest.fixture
 def trained(workload, tmp_path):
     """Return a saved model of that workload."""
-    device.save_model(workload.new_model(pretrained=False, seed=1), workload.tokenizer(), tmp_path / "model")
+    device.save_model(
+        lambda folder: workload.save(workload.new_model(pretrained=False, seed=1), folder), tmp_path / "model"
+    )
     return Trained(folder=tmp_path / "model", case_id="x")
 
 
@@ -69,6 +71,6 @@ def test_a_folder_without_a_trained_head_is_refused(workload, trained, tmp_path)
     assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"lacks classifier\.bias; train it again"):
-        _batching.load_trained(trained)
+        workload.load(trained.folder)
     with pytest.raises(ModelError, match="cannot load the trained model"):
-        _batching.load_trained(Trained(folder=tmp_path / "nowhere", case_id="x"))
+        workload.load(tmp_path / "nowhere")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import ConfigError
-from harness.training import Recipe, by_length, fit
+from harness.training import Labelled, Recipe, by_length, fit
 
 torch = pytest.importorskip("torch")
 
@@ -29,10 +29,10 @@ def run(recipe, model=None, seed=5):
     features_NH, labels = problem()
     model = model or linear()
 
-    def collate():
-        return lambda rows: {"input": features_NH[rows]}
+    def objective():
+        return Labelled(lambda rows: {"input": features_NH[rows]}, labels, "cpu")
 
-    return model, fit(model, collate, labels, recipe, seed=seed, device="cpu")
+    return model, fit(model, objective, recipe, seed=seed, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_an_evaluator_may_set_eval_mode_between_chunks():
     assert modes == [True] * 4
 
 
-def test_nothing_is_collated_before_the_first_checkpoint():
+def test_nothing_is_encoded_before_the_first_checkpoint():
     asked = []
     model = linear()
-    training = fit(model, lambda: asked.append(1), [0, 1], Recipe(), seed=1, device="cpu")
+    training = fit(model, lambda: asked.append(1), Recipe(), seed=1, device="cpu")
     assert next(training).steps == 0
     assert asked == []
     training.close()
