@@ -316,7 +316,7 @@ def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record],
     def not_worse(each: Pipeline) -> bool:
         mine, theirs = records[each.infer_case_id], records[best.infer_case_id]
         difference = _output_difference(run.folder, mine, theirs)
-        judged = stats.accuracy_difference(mine, theirs, confidence, output_difference=difference)
+        judged = stats.quality_difference(mine, theirs, confidence, output_difference=difference)
         return judged.low >= -run.info.quality_margin
 
     return [replace(each, not_worse=each is best or not_worse(each)) if each in known else each for each in pipelines]

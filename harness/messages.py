@@ -76,9 +76,10 @@ Command = Start | Build | Warm | Run | Idle | Train | Evaluate | Finish
 
 
 class Ready(Frozen, frozen=True, kw_only=True, tag=True):
-    """The worker has loaded its data and its meters."""
+    """The worker has loaded its data and its meters; `metric` is the workload's quality measure."""
 
     pid: int
+    metric: str
     data: DataInfo
     model: ModelInfo
     meters: tuple[MeterInfo, ...]

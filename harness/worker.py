@@ -85,6 +85,7 @@ class Worker:
         infos = self._meters.infos()
         return Ready(
             pid=os.getpid(),
+            metric=self._workload.metric,
             data=self._workload.data_info(),
             model=self._workload.model_info(),
             meters=trace.noted(self._recorder, infos) if self._recorder else infos,

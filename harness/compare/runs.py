@@ -214,7 +214,7 @@ def _raw_ratio(a: Record, b: Record) -> float | None:
 
 def _quality(a: Record, b: Record, confidence: float) -> stats.Difference | None:
     try:
-        return stats.accuracy_difference(b, a, confidence)
+        return stats.quality_difference(b, a, confidence)
     except (NotMeasured, IncomparableRecords):
         return None
 

@@ -168,7 +168,7 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
         quality=_try(
             gaps,
             "quality difference",
-            lambda: stats.accuracy_difference(record, base, confidence, output_difference=output_difference),
+            lambda: stats.quality_difference(record, base, confidence, output_difference=output_difference),
         ),
         largest_output_difference=output_difference,
         peak_memory_bytes=_try(gaps, "peak memory", lambda: stats.peak_memory_bytes(record)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.gate.model import Quality
-from harness.stats.proportion import bonett_price
+from harness.stats.proportion import paired_difference
 
 _RESAMPLES = 20
 """Resamples that lie beyond either bound of a bootstrap interval."""
@@ -45,8 +45,7 @@ def quality(
         raise InvalidMeasurement(f"{metric}: a score is not finite; check what the case returns")
     tail = alpha / max(1, cases)
     if {*base_scores, *head_scores} <= {0.0, 1.0}:
-        pairs = [(head == 1.0, base == 1.0) for base, head in zip(base_scores, head_scores, strict=True)]
-        found = bonett_price(pairs, 1 - 2 * tail)
+        found = paired_difference(list(zip(head_scores, base_scores, strict=True)), 1 - 2 * tail)
         low, high = found.low, found.high
     else:
         low, high = _mean_bounds([head - base for base, head in zip(base_scores, head_scores, strict=True)], tail)

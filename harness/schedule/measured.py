@@ -11,7 +11,7 @@ from harness.config import Measure
 from harness.errors import NotMeasured, WorkerFailed
 from harness.messages import Items, Ready
 from harness.plan import Group
-from harness.records import Case, Doubt, Failed, Ok, Outcome, Record, Skipped, Window, WindowKind
+from harness.records import Case, Doubt, Failed, Ok, Outcome, Quality, Record, Skipped, Window, WindowKind
 from harness.schedule.context import Context, facts
 
 Block = tuple[int, int]
@@ -64,7 +64,7 @@ class MeasuredCase:
             outcome,
             started_utc=self.started_utc,
             windows=tuple(self.windows),
-            quality=stats.accuracy(scores, context.info.confidence) if scores else None,
+            quality=self._quality(scores, context.info.confidence),
             item_ids=item_ids,
             item_scores=scores,
             outputs_file=self._write_outputs(context, item_ids),
@@ -73,6 +73,9 @@ class MeasuredCase:
             parent_cpu_s=parent_cpu_s / len(group.cases),
             **facts(self.ready),
         )
+
+    def _quality(self, scores: tuple[float, ...], confidence: float) -> Quality | None:
+        return stats.quality(scores, confidence, self.ready.metric) if scores and self.ready is not None else None
 
     def _outcome(self) -> Outcome:
         if self.failed is not None:

@@ -10,7 +10,7 @@ from harness.errors import WorkerFailed
 from harness.messages import Evaluate, Finish, Ready, Train, Trained
 from harness.records import Case, CurvePoint, Doubt, Failed, Ok, Outcome, Record, Window, WindowKind
 from harness.schedule.context import Context, facts, idle_window, utc_now
-from harness.stats import accuracy
+from harness.stats import quality
 
 
 def run_train(case: Case, context: Context, deadline_s: float, to_come: int) -> Record:
@@ -56,6 +56,7 @@ class _Training:
         self._curve: list[CurvePoint] = []
         self._doubts: set[Doubt] = set()
         self._ready: Ready | None = None
+        self._metric = ""
         self._last: Trained | None = None
         self._unseen_s = self._eval_s = 0.0
         self._final: dict[str, Any] = {}
@@ -64,7 +65,7 @@ class _Training:
         """Train to the end, then evaluate on the test split and save."""
         timeout_s = self._context.suite.measure.timeout_s
         ready: Any = session.receive(timeout_s)
-        self._ready = ready
+        self._ready, self._metric = ready, ready.metric
         self._windows += idle_window(session, ready, self._context)
         while self._chunk(session, timeout_s):
             pass
@@ -75,7 +76,7 @@ class _Training:
         self._windows += idle_window(session, ready, self._context)
         items = finished.items
         self._final = {
-            "quality": accuracy(items.scores, self._context.info.confidence),
+            "quality": quality(items.scores, self._context.info.confidence, self._metric),
             "item_ids": items.item_ids,
             "item_scores": items.scores,
             "artefact": finished.artefact,
@@ -121,7 +122,7 @@ class _Training:
             windows_done=sum(window.kind is WindowKind.TRAIN for window in self._windows),
             steps=last.steps,
             examples=last.examples,
-            quality=accuracy(reply.scores, self._context.info.confidence),
+            quality=quality(reply.scores, self._context.info.confidence, self._metric),
         )
         self._curve.append(point)
         self._context.say(

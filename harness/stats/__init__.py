@@ -16,7 +16,14 @@ from harness.stats.paired import (
     paired_log_ratios,
     ratio_interval,
 )
-from harness.stats.proportion import Difference, accuracy, accuracy_difference, bonett_price, items_to_resolve, wilson
+from harness.stats.proportion import (
+    Difference,
+    items_to_resolve,
+    paired_difference,
+    quality,
+    quality_difference,
+    wilson,
+)
 from harness.stats.signed_rank import Shift, hodges_lehmann, signed_rank_p
 from harness.stats.spending import even_looks, level_at, nominal_levels, overall_p, spent
 from harness.stats.sums import Part, Total, add, bill, pooled, scaled, weakest
@@ -49,11 +56,8 @@ __all__ = [
     "Spread",
     "Total",
     "TrainingTotal",
-    "accuracy",
-    "accuracy_difference",
     "add",
     "bill",
-    "bonett_price",
     "break_even",
     "build_total",
     "cpu_per_task_s",
@@ -76,9 +80,12 @@ __all__ = [
     "net_energy_per_task_j",
     "nominal_levels",
     "overall_p",
+    "paired_difference",
     "paired_log_ratios",
     "peak_memory_bytes",
     "pooled",
+    "quality",
+    "quality_difference",
     "ratio_interval",
     "repetitions",
     "run_total",

@@ -108,6 +108,7 @@ class SimulatedSession:
     def ready(self) -> Ready:
         provenance = Provenance.COUNTER if self.world.counter else Provenance.MODELLED
         return Ready(
+            metric="accuracy",
             pid=1,
             data=DataInfo(source="s", content_sha256="d", classes=("a", "b"), n_train=4, n_validation=2, n_test=4),
             model=ModelInfo(source="m", architecture="a", parameters=1),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness import stats
 from harness.records import (
     Case,
     CurvePoint,
@@ -33,7 +34,6 @@ from harness.records import (
     WindowKind,
     WorkloadSpec,
 )
-from harness.stats import accuracy
 
 BASELINES = {Phase.TRAIN: "from_scratch", Phase.INFER: "torch_eager"}
 WORKLOAD = WorkloadSpec(name="text_classification", params={"model": "minilm"})
@@ -257,7 +257,7 @@ def _infer_record(truth, windows, items, maker, trained_by, scenario, run_id, fo
         case,
         run_id=run_id,
         windows=tuple(windows),
-        quality=accuracy(scores, 0.95) if items else None,
+        quality=stats.quality(scores, 0.95, "accuracy") if items else None,
         item_ids=tuple(range(items)),
         item_scores=tuple(scores),
         outputs_file=name,
@@ -298,7 +298,7 @@ def train_record(
         windows=tuple(windows),
         curve=tuple(points),
         target_quality=target,
-        quality=accuracy(scores, 0.95),
+        quality=stats.quality(scores, 0.95, "accuracy"),
         item_ids=tuple(range(420)),
         item_scores=tuple(scores),
         meters=(maker.meter(),),

@@ -10,18 +10,40 @@ from harness import stats
 from harness.errors import IncomparableRecords, NotMeasured
 
 
-def test_accuracy_is_wilson_s_and_refuses_what_is_not_right_or_wrong():
-    found = stats.accuracy([1.0] * 9 + [0.0], 0.95)
-    assert (found.value, found.n) == (0.9, 10)
+def test_the_interval_of_right_and_wrong_is_wilson_s():
+    found = stats.quality([1.0] * 9 + [0.0], 0.95, "accuracy")
+    assert (found.metric, found.value, found.n) == ("accuracy", 0.9, 10)
     assert (found.low, found.high) == pytest.approx((0.5958, 0.9821), abs=1e-4)
-    with pytest.raises(NotMeasured, match="neither right nor wrong"):
-        stats.accuracy([0.5], 0.95)
+
+
+def test_scores_between_right_and_wrong_have_student_s_interval_within_their_bounds():
+    found = stats.quality([0.2, 0.4, 0.6, 0.8], 0.95, "sentence BLEU")
+    assert (found.metric, found.value) == ("sentence BLEU", pytest.approx(0.5))
+    assert found.high - found.value == pytest.approx(3.1824 * np.std([0.2, 0.4, 0.6, 0.8], ddof=1) / 2, rel=1e-4)
+    alone = stats.quality([0.5], 0.95, "sentence BLEU")
+    assert (alone.low, alone.high) == (0.0, 1.0)
+
+
+def test_no_score_or_one_beyond_its_bounds_has_no_mean():
     with pytest.raises(NotMeasured, match="at least one item"):
-        stats.accuracy([], 0.95)
+        stats.quality([], 0.95, "accuracy")
+    with pytest.raises(NotMeasured, match="not from 0 to 1"):
+        stats.quality([0.5, 27.0], 0.95, "BLEU")
+
+
+def test_differences_of_scores_between_right_and_wrong_hold_the_truth():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(1500):
+        base = rng.beta(2, 2, 60)
+        better = np.clip(base + rng.normal(0.03, 0.1, 60), 0, 1)
+        found = stats.paired_difference(list(zip(better, base, strict=True)), 0.95)
+        hits += found.low <= 0.03 * 0.985 <= found.high
+    assert hits / 1500 >= 0.935
 
 
 def test_no_disagreement_in_n_items_does_not_mean_certainty():
-    few, many = (stats.bonett_price([(True, True)] * n, 0.95) for n in (50, 5000))
+    few, many = (stats.paired_difference([(True, True)] * n, 0.95) for n in (50, 5000))
     assert few.value == 0
     assert few.low < -0.03 < 0.03 < few.high
     assert many.high < 0.001
@@ -29,7 +51,7 @@ def test_no_disagreement_in_n_items_does_not_mean_certainty():
 
 def test_the_difference_is_over_the_items_that_both_answered(make):
     base, other = make.infer_group((make.Truth("torch_eager"), make.Truth("b", accuracy_flips=(0, 5))), blocks=1)
-    found = stats.accuracy_difference(other, base, 0.95)
+    found = stats.quality_difference(other, base, 0.95)
     assert (found.gained, found.lost, found.n) == (0, 5, 420)
     assert found.value == pytest.approx(-5 / 420)
     assert found.low < found.value < found.high
@@ -40,9 +62,9 @@ def test_no_item_in_common_is_an_error(make):
     import msgspec
 
     with pytest.raises(IncomparableRecords, match="no test item in common"):
-        stats.accuracy_difference(msgspec.structs.replace(other, item_ids=tuple(range(1000, 1420))), base, 0.95)
+        stats.quality_difference(msgspec.structs.replace(other, item_ids=tuple(range(1000, 1420))), base, 0.95)
     with pytest.raises(NotMeasured, match="no item scores"):
-        stats.accuracy_difference(msgspec.structs.replace(other, item_ids=(), item_scores=()), base, 0.95)
+        stats.quality_difference(msgspec.structs.replace(other, item_ids=(), item_scores=()), base, 0.95)
 
 
 @pytest.mark.parametrize(("n", "up", "down"), [(50, 0.02, 0.04), (400, 0.01, 0.01), (400, 0.05, 0.1), (30, 0.0, 0.05)])
@@ -52,30 +74,32 @@ def test_paired_differences_hold_the_truth(n, up, down):
     hits = 0
     for gained, lost, same in draws:
         pairs = [(True, False)] * gained + [(False, True)] * lost + [(True, True)] * same
-        found = stats.bonett_price(pairs, 0.95)
+        found = stats.paired_difference(pairs, 0.95)
         hits += found.low <= up - down <= found.high
     assert hits / 1500 >= 0.935
 
 
 def test_more_items_settle_a_small_loss_but_not_one_beyond_the_margin():
-    small = stats.bonett_price([(False, True)] * 6 + [(True, False)] * 4 + [(True, True)] * 410, 0.95)
+    small = stats.paired_difference([(False, True)] * 6 + [(True, False)] * 4 + [(True, True)] * 410, 0.95)
     needed = stats.items_to_resolve(small, 0.02)
     assert needed > 420
     factor = math.ceil(needed / 420)
     pairs = [(False, True)] * 6 + [(True, False)] * 4 + [(True, True)] * 410
-    more = stats.bonett_price(pairs * factor, 0.95)
+    more = stats.paired_difference(pairs * factor, 0.95)
     assert more.low >= -0.02
-    assert stats.items_to_resolve(stats.bonett_price([(False, True)] * 30 + [(True, True)] * 390, 0.95), 0.02) is None
+    assert (
+        stats.items_to_resolve(stats.paired_difference([(False, True)] * 30 + [(True, True)] * 390, 0.95), 0.02) is None
+    )
 
 
 def test_same_outputs_leave_nothing_to_sample_and_other_outputs_do(make):
     a, b = (make.train_record(name, chunk_j=1.0, curve=(0.1,) * 3) for name in ("a", "b"))
     scored = {"item_ids": tuple(range(50)), "item_scores": (1.0,) * 50}
     a, b = (msgspec.structs.replace(record, **scored) for record in (a, b))
-    same = stats.accuracy_difference(a, b, 0.95, output_difference=9e-5)
+    same = stats.quality_difference(a, b, 0.95, output_difference=9e-5)
     assert (same.low, same.high, same.same_outputs) == (0.0, 0.0, True)
     for output_difference in (2e-4, None):
-        other = stats.accuracy_difference(a, b, 0.95, output_difference=output_difference)
+        other = stats.quality_difference(a, b, 0.95, output_difference=output_difference)
         assert other.low < 0 < other.high
         assert not other.same_outputs
 
@@ -84,7 +108,7 @@ def test_same_outputs_that_score_differently_are_sampled_all_the_same(make):
     a, b = (make.train_record(name, chunk_j=1.0, curve=(0.1,) * 3) for name in ("a", "b"))
     a = msgspec.structs.replace(a, item_ids=(0, 1), item_scores=(1.0, 1.0))
     b = msgspec.structs.replace(b, item_ids=(0, 1), item_scores=(1.0, 0.0))
-    assert not stats.accuracy_difference(a, b, 0.95, output_difference=1e-6).same_outputs
+    assert not stats.quality_difference(a, b, 0.95, output_difference=1e-6).same_outputs
 
 
 def test_three_seeds_give_an_interval_between_runs(make):
