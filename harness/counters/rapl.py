@@ -1,8 +1,10 @@
 """RAPL counters of this host as running sums: perf events where permitted, powercap otherwise.
 
-A register turns over within minutes at full power, so a daemon thread reads every channel well before
-the shortest time that can take, under the same lock as the windows' own reads: no turn is lost, and none
-is counted twice. The thread exists only where a channel needs it.
+A register turns over within minutes at full power, so a daemon thread reads every channel wherever nobody has
+for half the shortest time that can take, under the same lock as the windows' own reads: no turn is lost, and
+none is counted twice. A window shorter than that is never woken for (`poll_s`: two minutes for 262 kJ, half a
+minute for 65 kJ). While a host is suspended its counters may begin anew, which can look like a turn, so a
+window that was suspended is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from functools import partial
 from itertools import repeat
 
 from harness.counters import perf_events, powercap
-from harness.counters.wrapping import Channel, Gap, Reading, WrappingCounter, close
+from harness.counters.wrapping import SLACK_NS, Channel, Gap, Reading, WrappingCounter, close
 
 CEILING_W = 1000
 """No socket sold draws this much for long (2026: 500 W design power, about 760 W peak limit)."""
@@ -36,11 +38,17 @@ Mark = tuple[Reading, ...]
 class RaplSource:
     """The counters of one host. Open with `open_source`; `read` may be called from any thread.
 
+    `clock_ns` counts on while the host is suspended and `awake_ns` does not; left out, that is the system's
+    where `clock_ns` is `boot_ns`, else `clock_ns` itself, which then tells of no suspension.
     A forked child has the sums as they stood, its own lock, and its own guard from its first reading on.
     """
 
     def __init__(
-        self, channels: Sequence[Channel], clock_ns: Callable[[], int] = boot_ns, notes: Sequence[str] = ()
+        self,
+        channels: Sequence[Channel],
+        clock_ns: Callable[[], int] = boot_ns,
+        notes: Sequence[str] = (),
+        awake_ns: Callable[[], int] | None = None,
     ) -> None:
         self.channels = tuple(channels)
         self.notes = tuple(notes)
@@ -50,11 +58,13 @@ class RaplSource:
             for channel, ceiling_w in zip(self.channels, ceilings_w, strict=True)
         )
         self.poll_s = min(
-            channel.span_uj / 1e6 / ceiling_w / (4 if channel.turn_uj is None else 16)
+            channel.span_uj / 1e6 / ceiling_w / 2
             for channel, ceiling_w in zip(self.channels, ceilings_w, strict=True)
         )
         self._clock_ns = clock_ns
+        self._awake_ns = awake_ns or (time.monotonic_ns if clock_ns is boot_ns else clock_ns)
         self._read_ns = clock_ns()
+        self._slept_ns = self._read_ns - self._awake_ns()
         self._reads = tuple(channel.read for channel in self.channels)
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -71,6 +81,8 @@ class RaplSource:
                 self.start()
             clock_ns = self._clock_ns
             began_ns = clock_ns()
+            # The two clocks drift apart by nothing else; a thread set aside between them makes less of it, not more.
+            slept_ns = began_ns - self._awake_ns()
             raws: list[int] = []
             failed: list[int | str] | None = None
             take = raws.append
@@ -82,6 +94,11 @@ class RaplSource:
             # From before the last reading until after this one: a thread set aside in between cannot hide a turn.
             elapsed_ns = clock_ns() - self._read_ns
             self._read_ns = began_ns
+            if slept_ns > self._slept_ns:
+                if slept_ns - self._slept_ns > SLACK_NS:
+                    for counter in self.counters:
+                        counter.suspended((slept_ns - self._slept_ns) / 1e9)
+                self._slept_ns = slept_ns
             if failed is not None:
                 return self._salvaged(failed, elapsed_ns)
             return tuple(map(WrappingCounter.advance, self.counters, raws, repeat(elapsed_ns)))
@@ -92,6 +109,10 @@ class RaplSource:
             target=_keep, args=(weakref.ref(self), self._stop, self.poll_s), name="joulebench-rapl", daemon=True
         )
         self._guard.start()
+
+    def unread_s(self) -> float:
+        """Return how long ago the last reading began, in seconds."""
+        return (self._clock_ns() - self._read_ns) / 1e9
 
     def close(self) -> None:
         """Stop the thread and close the descriptors; what is read afterwards is a fault, not a number."""
@@ -224,12 +245,16 @@ def _joined(covered: set[str], refusals: list[Gap], gaps: list[Gap]) -> list[Gap
 
 
 def _keep(source_ref: weakref.ref[RaplSource], stop: threading.Event, poll_s: float) -> None:
-    """Read a source until it is closed or nobody holds it any more."""
-    while not stop.wait(poll_s):
+    """Read a source wherever nobody has for `poll_s`, until it is closed or nobody holds it any more."""
+    wait_s = poll_s
+    while not stop.wait(wait_s):
         source = source_ref()
         if source is None:
             return
-        source.read()
+        wait_s = poll_s - source.unread_s()
+        if wait_s <= 0:
+            source.read()
+            wait_s = poll_s
         del source
 
 

@@ -5,10 +5,12 @@ backward by exactly one turn, with a mean power below the ceiling, and within th
 can go unseen. Anything else (a reset, a spike, an unreadable file, too long a gap) becomes a fault, and
 every window that contains a fault is Missing, never a number.
 
-Two things no reader can tell: a reset from so near the end of the range that a wrap within the time since
-the last reading would look the same (the guard's readings keep that share of the range at a sixteenth, plus
-what the ceiling allows in `SLACK_NS`), and a false reading that is itself possible. After a reading that is
-not, the next is not trusted either, so that a chain never begins in the midst of a disturbance.
+Two things no reader can tell: a reset on a running host from so near the end of the range that a wrap within
+the time since the last reading would look the same (that share of the range is what the ceiling allows in that
+time: 1 % for three seconds of 262 kJ, and never more than half, since the guard reads by then), and a false
+reading that is itself possible. A suspended host, whose counters may begin anew, is told by its clocks. After a
+reading that is not possible the next is not trusted either, so that a chain never begins in the midst of a
+disturbance.
 """
 
 from __future__ import annotations
@@ -109,6 +111,12 @@ class WrappingCounter:
         self._begin_anew()
         self.fault(f"could not be read: {why}")
         return self.total_uj, self.faults, why
+
+    def suspended(self, slept_s: float) -> None:
+        """Take note that the host slept before the reading that comes next; a new chain starts with that."""
+        self._last_uj = None
+        self._still_ns = 0
+        self.fault(f"was suspended with the host for {slept_s:.1f} s, in which it may have begun anew")
 
     def fault(self, reason: str) -> None:
         """Refuse every window that is open now."""
