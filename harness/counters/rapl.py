@@ -58,8 +58,7 @@ class RaplSource:
             for channel, ceiling_w in zip(self.channels, ceilings_w, strict=True)
         )
         self.poll_s = min(
-            channel.span_uj / 1e6 / ceiling_w / 2
-            for channel, ceiling_w in zip(self.channels, ceilings_w, strict=True)
+            channel.span_uj / 1e6 / ceiling_w / 2 for channel, ceiling_w in zip(self.channels, ceilings_w, strict=True)
         )
         self._clock_ns = clock_ns
         self._awake_ns = awake_ns or (time.monotonic_ns if clock_ns is boot_ns else clock_ns)
