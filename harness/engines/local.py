@@ -80,7 +80,7 @@ class LocalSession:
         return reply
 
     def close(self) -> None:
-        """Close the worker's input, wait a moment, and kill what is left of it."""
+        """Close the worker's input, wait a moment, and kill what is left of it and of what it started."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
@@ -88,14 +88,20 @@ class LocalSession:
             self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             self.kill()
+        else:
+            # What it left running in the background would draw joules beside whatever is measured next.
+            self._end_group()
         if self._process.stdout is not None:
             self._process.stdout.close()
 
     def kill(self) -> None:
         """Kill the worker and every process it started."""
+        self._end_group()
+        self._process.wait()
+
+    def _end_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     def _line(self, deadline_s: float, timeout_s: float) -> bytes:
         stdout = self._process.stdout

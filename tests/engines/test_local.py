@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +81,26 @@ def test_closing_lets_a_worker_end_by_itself(session):
     live.close()
     with pytest.raises(ProcessLookupError):
         os.kill(live.pid, 0)
+
+
+def test_what_a_worker_left_in_the_background_ends_with_it(session, tmp_path):
+    code = (
+        "import subprocess, sys, pathlib;"
+        f"child = subprocess.Popen(['sleep', '100']); pathlib.Path({str(tmp_path / 'pid')!r})"
+        ".write_text(str(child.pid));"
+        "sys.stdin.read()"
+    )
+    live = session(code)
+    deadline_s = time.monotonic() + 10
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    child = Path("/proc") / (tmp_path / "pid").read_text()
+    assert child.exists()
+    live.close()
+    while child.exists() and "Z" not in (child / "stat").read_text().split(")")[1].split()[0]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def test_a_real_worker_told_nonsense_answers_with_a_failure(tmp_path):
