@@ -15,9 +15,11 @@ from typing import Any, Literal, get_args
 import msgspec
 import yaml
 
+from harness import axes
 from harness.errors import ConfigError, UsageError
 from harness.records import Frozen, WorkloadSpec
 from harness.units import parse_duration_s
+from harness.yamlfile import line_of, override, path_of, read_mapping
 
 Scenario = Literal["offline", "single"]
 """MLPerf's names: `offline` hands over a whole batch at once, `single` one sentence at a time."""
@@ -56,6 +58,7 @@ class Measure(Frozen, frozen=True, kw_only=True):
 
     Fork rounds of `blocks` blocks go on from `forks` to `max_forks` until every ratio's interval is
     within ± `half_width` (relative, at `confidence` over the whole family), or the budget is spent.
+    The state of a training is kept at most every `keep_s` seconds, so that a run that is killed goes on from there.
     `trace` keeps the raw readings of every fork at 10 Hz under `traces/` in the run's folder (extra
     `trace`), for `joulebench replay`; what that costs is in the records.
     """
@@ -70,28 +73,20 @@ class Measure(Frozen, frozen=True, kw_only=True):
     quality_margin: float = 0.02
     idle_s: float = 2.0
     timeout_s: float = 300.0
+    keep_s: float = 60.0
     meters: tuple[str, ...] = ("auto",)
     trace: bool = False
 
 
-class Suite(Frozen, frozen=True, kw_only=True):
-    """Everything a run is asked to do."""
+class Part(Frozen, frozen=True, kw_only=True):
+    """One workload of a suite with what is trained and inferred on it; `name` is what its cases are called by."""
 
-    suite: str
     workload: dict[str, Any]
     train: tuple[str | TrainEntry, ...]
     infer: Infer | None = None
-    devices: tuple[str, ...] = ("cpu",)
     target_quality: float | None = None
     stop_at_target: bool = True
-    measure: Measure = Measure()
-    budget: str | float = "30m"
-    seed: int = 1234
-
-    @property
-    def budget_s(self) -> float:
-        """The wall time the run may take, in seconds."""
-        return parse_duration_s(self.budget)
+    name: str = ""
 
     @property
     def workload_spec(self) -> WorkloadSpec:
@@ -99,43 +94,70 @@ class Suite(Frozen, frozen=True, kw_only=True):
         params = {key: value for key, value in self.workload.items() if key != "name"}
         return WorkloadSpec(name=self.workload["name"], params=params)
 
+
+_OF_ONE = tuple(key for key in Part.__struct_fields__ if key != "name")
+"""Keys of a suite of one workload, which a suite with `parts` has in each part instead."""
+
+
+class Suite(Frozen, frozen=True, kw_only=True):
+    """Everything a run is asked to do: one workload, or `parts` with a workload each.
+
+    The keys from `workload` to `stop_at_target` are those of a `Part`; a suite has them, or it has `parts`.
+    `sweep` maps axes (`workload.size`, `infer.batch_size`, `measure.threads`) to values; every combination is inferred
+    with, interleaved, and the first is what the others are compared with.
+    """
+
+    suite: str
+    workload: dict[str, Any] = {}
+    train: tuple[str | TrainEntry, ...] = ()
+    infer: Infer | None = None
+    target_quality: float | None = None
+    stop_at_target: bool = True
+    parts: tuple[Part, ...] = ()
+    sweep: dict[str, tuple[Any, ...]] = {}
+    devices: tuple[str, ...] = ("cpu",)
+    measure: Measure = Measure()
+    budget: str | float = "30m"
+    seed: int = 1234
+
+    @property
+    def all_parts(self) -> tuple[Part, ...]:
+        """Its parts; a suite of one workload is one part."""
+        return self.parts or (Part(**{key: getattr(self, key) for key in _OF_ONE}),)
+
+    @property
+    def budget_s(self) -> float:
+        """The wall time the run may take, in seconds."""
+        return parse_duration_s(self.budget)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Everything spelled out as plain data, without the keys of what this suite has not."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        for key in (*(_OF_ONE if self.parts else ("parts",)), *(() if self.sweep else ("sweep",))):
+            del plain[key]
+        return plain
+
     @property
     def sha256(self) -> str:
         """Changes whenever anything in the suite changes but its budget."""
-        plain = msgspec.to_builtins(self)
+        plain = self.plain
         del plain["budget"]
         return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
-def load_suite(path: Path, overrides: tuple[str, ...] = ()) -> Suite:
-    """Return the suite in a YAML file, with `dotted.path=value` overrides applied.
+def load_suite(path: Path, overrides: tuple[str, ...] = (), sweep: Mapping[str, Sequence[Any]] | None = None) -> Suite:
+    """Return the suite in a YAML file, with `dotted.path=value` overrides applied and axes of a sweep added.
 
     Raises: ConfigError: unreadable, not YAML, an unknown key, a wrong type, a value out of range.
     """
     document, node = read_mapping(path, "suite", Suite.__struct_fields__)
-    for override in overrides:
-        _override(document, override)
+    for text in overrides:
+        override(document, text)
+    given = document.get("sweep") or {}
+    if sweep and isinstance(given, dict):
+        document["sweep"] = {**given, **{axis: list(values) for axis, values in sweep.items()}}
     return _validated(document, path, node)
-
-
-def read_mapping(path: Path, what: str, keys: Sequence[str]) -> tuple[dict[str, Any], yaml.Node]:
-    """Return the mapping in a YAML file, and its nodes, which know the lines.
-
-    Raises: ConfigError: unreadable, not YAML, no mapping, a key that stands twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the {what} {path}: {error}") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(document, dict) or node is None:
-        raise ConfigError(f"{path} must be a mapping with the keys {', '.join(keys)}")
-    _refuse_duplicates(node, path)
-    return document, node
 
 
 def locate(spec: WorkloadSpec, folder: Path) -> WorkloadSpec:
@@ -156,26 +178,37 @@ def locate(spec: WorkloadSpec, folder: Path) -> WorkloadSpec:
 
 def write_suite(suite: Suite, path: Path) -> None:
     """Write the resolved suite, every default spelled out."""
-    path.write_text(yaml.safe_dump(msgspec.to_builtins(suite), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(suite.plain, sort_keys=False), encoding="utf-8")
 
 
 def _validated(document: dict[str, Any], path: Path, node: yaml.Node) -> Suite:
+    beside = [key for key in _OF_ONE if key in document] if "parts" in document else []
     try:
         suite = msgspec.convert(document, Suite)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), document, path, node)) from error
-    problem = _out_of_range(suite)
-    if problem:
-        where, what = problem
-        raise ConfigError(f"{path}{line_of(node, where)}: {'.'.join(map(str, where))}: {what}")
+        raise ConfigError(_explain(str(error), path, node)) from error
+    checks = [((key,), False, "stands beside `parts`; give it to a part, or take `parts` out") for key in beside]
+    for where, holds, what in (*checks, *_checks(suite, several="parts" in document)):
+        if not holds:
+            raise ConfigError(f"{path}{line_of(node, where)}: {'.'.join(where)}: {what}")
     return suite
 
 
-def _out_of_range(suite: Suite) -> tuple[tuple[str, ...], str] | None:
+_Check = tuple[tuple[str, ...], bool, str]
+"""A path in the suite, whether it is as it must be, and what to do where it is not."""
+
+
+def _checks(suite: Suite, *, several: bool) -> list[_Check]:
     measure = suite.measure
-    checks: list[tuple[tuple[str, ...], bool, str]] = [
-        (("workload", "name"), isinstance(suite.workload.get("name"), str), "name one (`joulebench ls workloads`)"),
-        (("train",), len(suite.train) > 0, "name at least one training technique (`joulebench ls techniques`)"),
+    parts = [
+        check
+        for number, part in enumerate(suite.all_parts)
+        for check in _part_checks(part, ("parts", str(number)) if several else ())
+    ]
+    return [
+        (("parts",), bool(suite.parts) or not several, "name at least one part"),
+        *parts,
+        *_sweep_checks(suite),
         (("devices",), len(suite.devices) > 0, "name at least one device, for example cpu"),
         (("measure", "threads"), measure.threads >= 1, "must be 1 or more"),
         (("measure", "min_window_s"), measure.min_window_s > 0, "must be longer than zero"),
@@ -184,54 +217,60 @@ def _out_of_range(suite: Suite) -> tuple[tuple[str, ...], str] | None:
         (("measure", "half_width"), measure.half_width > 0, "must be above zero, for example 0.03 for ±3 %"),
         (("measure", "confidence"), 0.5 < measure.confidence < 1, "must lie between 0.5 and 1"),
         (("measure", "idle_s"), measure.idle_s >= 0, "must not be negative"),
+        (("measure", "keep_s"), measure.keep_s >= 0, "must not be negative"),
         (("measure", "timeout_s"), measure.timeout_s > 0, "must be longer than zero"),
+        _budget_check(suite.budget),
     ]
-    if suite.infer is not None:
+
+
+def _part_checks(part: Part, where: tuple[str, ...]) -> list[_Check]:
+    named = isinstance(part.workload.get("name"), str)
+    checks: list[_Check] = [
+        ((*where, "workload", "name"), named, "name one (`joulebench ls workloads`)"),
+        ((*where, "train"), len(part.train) > 0, "name at least one training technique (`joulebench ls techniques`)"),
+        ((*where, "name"), not re.search(r"[\s()/]", part.name), "must be one word, without ( ) and /"),
+    ]
+    infer = part.infer
+    if infer is not None:
+        model = "name the train technique that gives the model"
         checks += [
-            (("infer", "techniques"), len(suite.infer.techniques) > 0, "name at least one inference technique"),
-            (("infer", "model_from"), len(suite.infer.model_from) > 0, "name the train technique that gives the model"),
-            (("infer", "slice"), suite.infer.slice >= 1, "must be 1 or more"),
+            ((*where, "infer", "techniques"), len(infer.techniques) > 0, "name at least one inference technique"),
+            ((*where, "infer", "model_from"), len(infer.model_from) > 0, model),
+            ((*where, "infer", "slice"), infer.slice >= 1, "must be 1 or more"),
         ]
-    failed = [(where, what) for where, holds, what in checks if not holds]
-    if failed:
-        return failed[0]
+    return checks
+
+
+def _sweep_checks(suite: Suite) -> list[_Check]:
+    if not suite.sweep:
+        return []
+    infers = all(part.infer is not None for part in suite.all_parts)
+    checks: list[_Check] = [
+        (("sweep",), not suite.parts, "goes over one workload; take `parts` out, or give each part a suite of its own"),
+        (("sweep",), infers, "measures inference, so the suite needs `infer`"),
+    ]
+    for axis, values in suite.sweep.items():
+        why = axes.problem(axis, values)
+        checks.append((("sweep", axis), why is None, why or ""))
+    return checks
+
+
+def _budget_check(budget: str | float) -> _Check:
     try:
-        parse_duration_s(suite.budget)
+        parse_duration_s(budget)
     except UsageError as error:
-        return ("budget",), str(error)
-    return None
+        return ("budget",), False, str(error)
+    return ("budget",), True, ""
 
 
-def _override(document: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise ConfigError(f"override {override!r} is not of the form dotted.path=value, for example measure.forks=3")
-    *parents, last = dotted.split(".")
-    place: Any = document
-    for depth, key in enumerate(parents):
-        if isinstance(place, dict):
-            place = place.setdefault(key, {})
-        elif isinstance(place, list) and key.isdigit() and int(key) < len(place):
-            place = place[int(key)]
-        else:
-            raise ConfigError(f"override {override!r}: {'.'.join(parents[: depth + 1])} is not in the suite")
-    value = yaml.safe_load(text)
-    if isinstance(place, dict):
-        place[last] = value
-    elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
-        place[int(last)] = value
-    else:
-        raise ConfigError(f"override {override!r}: {dotted} is not in the suite")
-
-
-def _explain(message: str, document: dict[str, Any], path: Path, node: yaml.Node) -> str:
+def _explain(message: str, path: Path, node: yaml.Node) -> str:
     where = path_of(message)
     reason = re.sub(r" - at `.*`$", "", message)
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown:
         key = unknown[1]
         where = (*where, key)
-        valid = _fields_at(where[:-1], document)
+        valid = _fields_at(where[:-1])
         near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         reason = f"unknown key {key!r}{hint} (valid: {', '.join(valid)})"
@@ -241,47 +280,13 @@ def _explain(message: str, document: dict[str, Any], path: Path, node: yaml.Node
     return f"{path}{line_of(node, where)}: {dotted}: {reason}"
 
 
-def path_of(message: str) -> tuple[str, ...]:
-    """Return ("train", "0", "params") from msgspec's `$.train[0].params`."""
-    found = re.search(r"at `\$(.*)`$", message)
-    return tuple(re.findall(r"[^.\[\]]+", found[1])) if found else ()
-
-
-def _fields_at(where: tuple[str, ...], document: dict[str, Any]) -> tuple[str, ...]:
-    structs: dict[str, type[Frozen]] = {"measure": Measure, "infer": Infer, "train": TrainEntry}
-    if not where:
-        return Suite.__struct_fields__
+def _fields_at(where: tuple[str, ...]) -> tuple[str, ...]:
+    struct: type[Frozen] = Suite
+    if where[:1] == ("parts",):
+        struct, where = Part, where[2:]
     if where[:2] == ("infer", "techniques"):
         return InferEntry.__struct_fields__
-    struct = structs.get(where[0])
-    return struct.__struct_fields__ if struct and where[0] in document else ()
-
-
-def line_of(node: yaml.Node, where: tuple[str, ...]) -> str:
-    """Return `:12`, the line of a path in the file; empty where the path came from an override."""
-    line: int | None = None
-    for key in where:
-        if isinstance(node, yaml.MappingNode):
-            match = [(k, v) for k, v in node.value if k.value == key]
-        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
-            match = [(node.value[int(key)], node.value[int(key)])]
-        else:
-            match = []
-        if not match:
-            break
-        line = match[0][0].start_mark.line + 1
-        node = match[0][1]
-    return f":{line}" if line else ""
-
-
-def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise ConfigError(f"{path}:{key.start_mark.line + 1}: the key {key.value!r} stands twice; keep one")
-            seen.add(key.value)
-            _refuse_duplicates(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_duplicates(value, path)
+    below: dict[str, type[Frozen]] = {"measure": Measure, "infer": Infer, "train": TrainEntry}
+    if where:
+        return below[where[0]].__struct_fields__ if where[0] in below else ()
+    return struct.__struct_fields__

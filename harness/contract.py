@@ -9,7 +9,7 @@ Shape suffixes: N items, T tokens, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     Outputs = npt.NDArray[Any]
     """What a task returns for a batch: one row an item, in the order of the batch.
 
-    Float32 `logits_NC` where a text is classified; int32 `ids_NT` where one is generated, as wide in every call, with
-    -1 after its end.
+    Float32 `logits_NC` where a text is classified; int32 `ids_NT` where tokens are chosen, as wide in every call, with
+    -1 after the last.
     """
 
 Padding = Literal["longest", "max_length"]
@@ -51,6 +51,16 @@ class Examples(Frozen, frozen=True, kw_only=True):
     texts: tuple[str, ...]
     labels: tuple[int, ...] = ()
     targets: tuple[str, ...] = ()
+
+
+class Evaluation(Frozen, frozen=True, kw_only=True):
+    """What a model is worth on some examples: one score an item, from 0 to 1, and what else was found.
+
+    `measures` are by name and in the unit that the name ends in (`loss_nats`, `perplexity`, `bleu`).
+    """
+
+    scores: tuple[float, ...]
+    measures: dict[str, float] = {}
 
 
 class Objective(Protocol):
@@ -93,6 +103,9 @@ class Workload(Protocol):
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return one score an item, from 0 to 1 (accuracy: 1.0 right, 0.0 wrong)."""
 
+    def evaluate(self, model: Any, examples: Examples, device: str) -> Evaluation:
+        """Return what a model is worth; it is moved to the device and left in eval mode."""
+
     def has_pretrained(self) -> str | None:
         """Return None if pretrained weights are at hand, else the reason why not."""
 
@@ -103,6 +116,12 @@ class Workload(Protocol):
         """Return a fresh model for the task, on the CPU.
 
         With `pretrained`, its body's weights are loaded and checked; a head that the task needs is always new.
+        """
+
+    def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
+        """Refuse a model of a published size that needs more memory than the device has free; others are not judged.
+
+        Raises: ModelError: says the estimate and what is free.
         """
 
     def objective(self, device: str) -> Objective:
@@ -128,6 +147,15 @@ class TextClassification(Workload, Protocol):
         """Return the `transformers` fast tokeniser of the model."""
 
 
+class Generation(Workload, Protocol):
+    """A workload whose task is: generate `new_tokens` tokens from a prompt (`task` is `causal_generation`)."""
+
+    new_tokens: int
+
+    def prefill(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
+        """Read the prompts and return the first token of each, `ids_N1`: what `answer` does before it decodes."""
+
+
 class Trained(Frozen, frozen=True, kw_only=True):
     """A model that a train case left: a folder that its workload can `load`."""
 
@@ -138,12 +166,22 @@ class Trained(Frozen, frozen=True, kw_only=True):
 class Checkpoint(Frozen, frozen=True, kw_only=True):
     """What `train` yields after each chunk of work; counts run from the start.
 
-    `model` is a `torch.nn.Module` that can be evaluated and saved as it is.
+    `model` is a `torch.nn.Module` that can be evaluated and saved as it is. `state` gives the tensors, by name, from
+    which a fresh process can go on here; None where training cannot be taken up again.
     """
 
     model: Any
     steps: int
     examples: int
+    state: Callable[[], Mapping[str, torch.Tensor]] | None = None
+
+
+class Resumed(Frozen, frozen=True, kw_only=True):
+    """Where a training that was cut off goes on: the counts of a checkpoint, and what its `state` gave."""
+
+    steps: int
+    examples: int
+    state: Mapping[str, torch.Tensor]
 
 
 class TechniqueInfo(Frozen, frozen=True, kw_only=True):
@@ -169,6 +207,13 @@ class Task(Protocol):
         """Return the outputs of N texts, in their order."""
 
 
+class GenerationTask(Task, Protocol):
+    """A task that generates, and can read its prompts alone."""
+
+    def prefill(self, batch: Sequence[str]) -> Outputs:
+        """Return the first token of N texts, in their order."""
+
+
 class Technique(Protocol):
     """What every technique module has."""
 
@@ -184,8 +229,12 @@ class TrainTechnique(Technique, Protocol):
     """A way of training."""
 
     @staticmethod
-    def train(workload: Any, params: Any, device: str) -> Iterator[Checkpoint]:
-        """Yield a checkpoint before the first step and after each chunk of work."""
+    def train(workload: Any, params: Any, device: str, resumed: Resumed | None = None) -> Iterator[Checkpoint]:
+        """Yield a checkpoint before the first step and after each chunk of work.
+
+        With `resumed`, the first checkpoint is that one, and the steps before it are not taken again. It is given only
+        to a technique whose checkpoints have a `state`.
+        """
 
 
 class InferTechnique(Technique, Protocol):

@@ -9,10 +9,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, ResultsError
+
+if TYPE_CHECKING:
+    import torch
 
 _CUDA = re.compile(r"cuda(?::(\d+))?")
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -143,3 +147,37 @@ def save_model(save: Callable[[Path], None], folder: Path) -> None:
             written.rename(folder)
     except (OSError, shutil.Error) as error:
         raise ResultsError(f"cannot write the trained model to {folder}: {error}; choose another --results") from error
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Write tensors as safetensors, whole or not at all.
+
+    Raises: ResultsError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.partial")
+        save_file(dict(tensors), partial)
+        partial.replace(file)
+    except OSError as error:
+        raise ResultsError(f"cannot keep the state of training in {file}: {error}; choose another --results") from error
+
+
+def load_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Return tensors that `save_tensors` wrote, on the CPU.
+
+    Raises: ResultsError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ResultsError(
+            f"the kept state of training {file} cannot be read: {error}; remove the folder {file.parent} to train from "
+            "the start"
+        ) from error
+    return tensors

@@ -19,7 +19,15 @@ from harness.records import (
 )
 
 
-class Start(Frozen, frozen=True, kw_only=True, tag=True):
+class Resume(Frozen, frozen=True, kw_only=True):
+    """Where a training goes on: the kept state's file, relative to the run's folder, and the counts at that point."""
+
+    file: str
+    steps: int
+    examples: int
+
+
+class Start(Frozen, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     """Load what the case needs; nothing is measured yet."""
 
     case: Case
@@ -32,6 +40,7 @@ class Start(Frozen, frozen=True, kw_only=True, tag=True):
     slice_size: int = 32
     base_folder: str = "."
     trace: bool = False
+    resume: Resume | None = None
 
 
 class Build(Frozen, frozen=True, kw_only=True, tag=True):
@@ -68,11 +77,15 @@ class Evaluate(Frozen, frozen=True, kw_only=True, tag=True):
     """Evaluate the last checkpoint on the validation split inside an `eval` window."""
 
 
+class Keep(Frozen, frozen=True, kw_only=True, tag=True):
+    """Write what training needs to go on from the last checkpoint."""
+
+
 class Finish(Frozen, frozen=True, kw_only=True, tag=True):
     """Evaluate on the test split, save what was trained."""
 
 
-Command = Start | Build | Warm | Run | Idle | Train | Evaluate | Finish
+Command = Start | Build | Warm | Run | Idle | Train | Evaluate | Keep | Finish
 
 
 class Ready(Frozen, frozen=True, kw_only=True, tag=True):
@@ -88,17 +101,25 @@ class Ready(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Items(Frozen, frozen=True, kw_only=True):
-    """What a window answered for its test items: one score and one row of outputs an item."""
+    """What a window answered for its test items: one score and one row of outputs an item.
+
+    `tokens` says that outputs are ids of tokens, with -1 after the last.
+    """
 
     item_ids: tuple[int, ...]
     scores: tuple[float, ...]
     outputs: tuple[tuple[float, ...], ...]
+    tokens: bool = False
 
 
 class Done(Frozen, frozen=True, kw_only=True, tag=True):
-    """One window is measured; `items` comes with the first window of each slice in a fork."""
+    """One window is measured; `items` comes with the first window of each slice in a fork.
+
+    `prefill` is the window in which the same prompts were read alone, where a task generates.
+    """
 
     window: Window
+    prefill: Window | None = None
     items: Items | None = None
 
 
@@ -112,16 +133,25 @@ class Trained(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Evaluated(Frozen, frozen=True, kw_only=True, tag=True):
-    """The last checkpoint is evaluated; one score a validation item."""
+    """The last checkpoint is evaluated; one score a validation item, and what was found beside them."""
 
     window: Window
     scores: tuple[float, ...]
+    measures: dict[str, float] = {}
+
+
+class Kept(Frozen, frozen=True, kw_only=True, tag=True):
+    """The state of training is on disk; `resume` is None where the technique cannot be taken up again."""
+
+    resume: Resume | None
 
 
 class Finished(Frozen, frozen=True, kw_only=True, tag=True):
     """A trained model is evaluated on the test split and saved; `artefact` is relative to the run's folder."""
 
-    items: Items
+    item_ids: tuple[int, ...]
+    scores: tuple[float, ...]
+    measures: dict[str, float] = {}
     artefact: str
     windows: tuple[Window, ...] = ()
 
@@ -133,7 +163,7 @@ class Failure(Frozen, frozen=True, kw_only=True, tag=True):
     message: str
 
 
-Reply = Ready | Done | Trained | Evaluated | Finished | Failure
+Reply = Ready | Done | Trained | Evaluated | Kept | Finished | Failure
 
 _command_decoder = msgspec.json.Decoder(Command)
 _reply_decoder = msgspec.json.Decoder(Reply)

@@ -37,6 +37,7 @@ class WindowKind(StrEnum):
     RUN = "run"
     TRAIN = "train"
     EVAL = "eval"
+    PREFILL = "prefill"
 
 
 class Provenance(StrEnum):
@@ -65,6 +66,7 @@ class Doubt(StrEnum):
     METER_MISSING = "METER_MISSING"
     WINDOWS_OVERLAP = "WINDOWS_OVERLAP"
     THROTTLED = "THROTTLED"
+    RESUMED = "RESUMED"
 
 
 class Energy(Frozen, frozen=True, kw_only=True):
@@ -174,13 +176,15 @@ class Quality(Frozen, frozen=True, kw_only=True):
 class CurvePoint(Frozen, frozen=True, kw_only=True):
     """Quality after the training windows up to and including `windows_done`.
 
-    `steps` and `examples` count from the start; `windows_done` indexes the record's training windows.
+    `steps` and `examples` count from the start; `windows_done` indexes the record's training windows. `measures` are
+    what was found beside the quality, by name (`perplexity`, `loss_nats`, `bleu`).
     """
 
     windows_done: int
     steps: int
     examples: int
     quality: Quality
+    measures: dict[str, float] = {}
 
 
 class WorkloadSpec(Frozen, frozen=True, kw_only=True):
@@ -214,6 +218,10 @@ class Case(Frozen, frozen=True, kw_only=True):
         """A short name for people: `infer/length_bucketing@cpu/offline`."""
         parts = f"{self.phase.value}/{self.technique}@{self.device}"
         return f"{parts}/{self.scenario}" if self.scenario else parts
+
+    def named(self, label: str) -> str:
+        """Return the name behind what tells its workload apart; an empty label tells nothing."""
+        return f"{label}/{self.name}" if label else self.name
 
 
 class DataInfo(Frozen, frozen=True, kw_only=True):
@@ -305,7 +313,8 @@ class Record(Frozen, frozen=True, kw_only=True):
     """Everything one case yielded; one line of `records.jsonl`.
 
     `item_scores` holds one score a test item (1.0 right, 0.0 wrong), in the order of `item_ids`;
-    per-task numbers are functions over a record and are never stored.
+    per-task numbers are functions over a record and are never stored. `measures` are what was found on the test split
+    beside the quality.
     """
 
     schema: int = SCHEMA
@@ -320,6 +329,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     curve: tuple[CurvePoint, ...] = ()
     target_quality: float | None = None
     quality: Quality | None = None
+    measures: dict[str, float] = {}
     item_ids: tuple[int, ...] = ()
     item_scores: tuple[float, ...] = ()
     outputs_file: str | None = None
@@ -338,6 +348,7 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     `suite` is the resolved configuration, `host` what `host.probe()` said. Intervals of the run are
     made at `confidence`, family-wise over the techniques compared; a quality loss smaller than
     `quality_margin` (in the metric's unit) counts as no worse.
+    `labels` tell workloads (or the points of a sweep) apart, by case, where the run holds several.
     """
 
     schema: int = SCHEMA
@@ -355,3 +366,14 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     case_ids: tuple[str, ...]
     wall_s: float = 0.0
     measured_s: float = 0.0
+    labels: dict[str, str] = {}
+
+    def name_of(self, case: Case) -> str:
+        """Return a case's name, with its workload where the run holds several: `bert/train/from_scratch@cpu`."""
+        return case.named(self.labels.get(case.case_id, ""))
+
+    def group_of(self, case: Case) -> str:
+        """Return what cases that are compared share, for people: `cpu/offline`, threads only where not 1."""
+        threads = f"{case.threads} threads" if case.threads != 1 else None
+        parts = (self.labels.get(case.case_id), case.device, case.scenario, threads)
+        return "/".join(part for part in parts if part)

@@ -122,10 +122,14 @@ def read_info(folder: Path) -> RunInfo:
 
 
 class Answers(Frozen, frozen=True, kw_only=True):
-    """What an infer case answered (`outputs/<case_id>.json`): one row of outputs an item."""
+    """What an infer case answered (`outputs/<case_id>.json`): one row of outputs an item.
+
+    `tokens` says that they are ids of tokens, with -1 after the last.
+    """
 
     item_ids: tuple[int, ...]
     outputs: tuple[tuple[float, ...], ...]
+    tokens: bool = False
 
 
 def write_answers(folder: Path, case_id: str, answers: Answers) -> str:
@@ -141,24 +145,46 @@ def largest_output_difference(folder: Path, record: Record, base: Record) -> flo
     Raises: NotMeasured: a case left no answers. IncomparableRecords: no item in common, or outputs of unlike shape.
     ResultsError: an outputs file cannot be read.
     """
-    mine, theirs = _answers(folder, record), _answers(folder, base)
+    pairs = _paired_answers(folder, record, base)
+    return max(abs(a - b) for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True))
+
+
+def token_agreement(folder: Path, record: Record, base: Record) -> float | None:
+    """Return the share (0-1) of the baseline's tokens that the other wrote in the same place; None: no tokens.
+
+    Raises: as `largest_output_difference`.
+    """
+    if not _read_answers(folder, base).tokens:
+        return None
+    pairs = _paired_answers(folder, record, base)
+    equal = [a == b for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True) if b >= 0]
+    if not equal:
+        raise NotMeasured(f"{base.case.name} wrote no token")
+    return sum(equal) / len(equal)
+
+
+def _paired_answers(folder: Path, record: Record, base: Record) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return both rows of outputs of each item that both answered."""
+    mine, theirs = (
+        dict(zip(found.item_ids, found.outputs, strict=True))
+        for found in (_read_answers(folder, record), _read_answers(folder, base))
+    )
     common = mine.keys() & theirs.keys()
     if not common:
         raise IncomparableRecords(f"{record.case.name} and {base.case.name} answered no item in common")
     if any(len(mine[item]) != len(theirs[item]) for item in common):
         raise IncomparableRecords(f"{record.case.name} and {base.case.name} give outputs of unlike shape")
-    return max(abs(a - b) for item in common for a, b in zip(mine[item], theirs[item], strict=True))
+    return [(mine[item], theirs[item]) for item in common]
 
 
-def _answers(folder: Path, record: Record) -> dict[int, tuple[float, ...]]:
+def _read_answers(folder: Path, record: Record) -> Answers:
     if record.outputs_file is None:
         raise NotMeasured(f"{record.case.name} left no outputs")
     path = folder / record.outputs_file
     try:
-        loaded = msgspec.json.decode(path.read_bytes(), type=Answers)
+        return msgspec.json.decode(path.read_bytes(), type=Answers)
     except (OSError, msgspec.DecodeError) as error:
         raise ResultsError(f"{path}: outputs of {record.case.name} cannot be read: {error}") from error
-    return dict(zip(loaded.item_ids, loaded.outputs, strict=True))
 
 
 def runs(root: Path) -> tuple[Path, ...]:

@@ -44,6 +44,7 @@ def execute(
     started_s = time.monotonic()
     context = Context(
         suite=suite,
+        plan=plan,
         suite_folder=suite_folder,
         cache=cache,
         folder=run.folder,
@@ -59,8 +60,7 @@ def execute(
         if skip.case.case_id not in context.kept:
             context.keep(context.record(skip.case, Skipped(reason=skip.reason)))
     _train(plan, context)
-    for group in plan.groups:
-        run_group(group, context)
+    _infer(plan, context)
     return _finish(run, context, time.monotonic() - started_s)
 
 
@@ -71,6 +71,16 @@ def _train(plan: Plan, context: Context) -> None:
         left_s = max(0.0, context.started_s + share_s - time.monotonic())
         deadline_s = time.monotonic() + left_s / (len(waiting) - position)
         run_train(case, context, deadline_s, to_come=len(waiting) - position - 1)
+
+
+def _infer(plan: Plan, context: Context) -> None:
+    """Measure the groups, each in its share of the time left: as large as what it would take by its design."""
+    waiting = [group for group in plan.groups if any(case.case_id not in context.kept for case in group.cases)]
+    sizes_s = [group_estimate_s(group, context.suite) for group in waiting]
+    for position, group in enumerate(waiting):
+        now_s = time.monotonic()
+        share = sizes_s[position] / sum(sizes_s[position:])
+        run_group(group, context, now_s + max(0.0, context.deadline_s - now_s) * share)
 
 
 def _finish(run: store.Run, context: Context, wall_s: float) -> store.Run:
@@ -88,7 +98,7 @@ def _finish(run: store.Run, context: Context, wall_s: float) -> store.Run:
 
 def _measured_s(records: tuple[Record, ...]) -> float:
     """Wall time inside measured windows or training, in seconds."""
-    counted = (WindowKind.BUILD, WindowKind.RUN, WindowKind.TRAIN)
+    counted = (WindowKind.BUILD, WindowKind.RUN, WindowKind.PREFILL, WindowKind.TRAIN)
     return sum(w.measured.duration_s for record in records for w in record.windows if w.kind in counted)
 
 

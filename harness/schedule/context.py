@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import device, store
-from harness.config import Suite
+from harness.config import Part, Suite
 from harness.contract import Engine, Session
 from harness.errors import WorkerFailed
-from harness.messages import Idle, Ready, Start
+from harness.messages import Idle, Ready, Resume, Start
+from harness.plan import Plan
 from harness.records import Case, Frozen, Outcome, Provenance, Record, RunInfo, Window
 
 
@@ -40,6 +41,7 @@ class Context:
     """
 
     suite: Suite
+    plan: Plan
     suite_folder: Path
     cache: Path
     folder: Path
@@ -57,16 +59,28 @@ class Context:
         """When the budget is spent, on the monotonic clock."""
         return self.started_s + self.suite.budget_s
 
-    def start(self, case: Case, fork: int) -> Session:
+    def part(self, case: Case) -> Part:
+        """Return the part of the suite that a case is of."""
+        return self.suite.all_parts[self.plan.part_of.get(case.case_id, 0)]
+
+    def name(self, case: Case) -> str:
+        """Return what a case is called in this run."""
+        return self.plan.name_of(case)
+
+    def start(self, case: Case, fork: int, resume: Resume | None = None) -> Session:
         """Start a worker and tell it what to load; the caller receives its `Ready`.
+
+        With `resume` a training goes on from what was kept of it.
 
         Raises: WorkerFailed: the worker could not be started.
         """
         trained = self.kept.get(case.trained_by or "")
         if case.trained_by is not None and (trained is None or trained.artefact is None):
-            raise WorkerFailed(f"{case.name} needs the model of case {case.trained_by}, which failed or was skipped")
+            raise WorkerFailed(
+                f"{self.name(case)} needs the model of case {case.trained_by}, which failed or was skipped"
+            )
         session = self.engine.start(case, fork, device.environment(case.threads))
-        infer = self.suite.infer
+        infer = self.part(case).infer
         session.send(
             Start(
                 case=case,
@@ -79,6 +93,7 @@ class Context:
                 slice_size=infer.slice if infer else 32,
                 base_folder=str(self.suite_folder),
                 trace=self.suite.measure.trace,
+                resume=resume,
             )
         )
         return session

@@ -24,12 +24,12 @@ MAX_WARMUPS = 6
 WARM = 0.10
 
 
-def run_group(group: Group, context: Context) -> None:
+def run_group(group: Group, context: Context, deadline_s: float) -> None:
     """Measure the cases of a group that have no record yet; their records are on disk when this returns.
 
     A group is measured together or not at all: if one of its cases is not settled, all are run,
     and complete blocks from before an interruption count. Another fork round is begun only if one
-    as long as the longest so far ends within the budget.
+    as long as the longest so far ends before `deadline_s`, on the monotonic clock.
     """
     if all(case.case_id in context.kept for case in group.cases):
         return
@@ -40,12 +40,12 @@ def run_group(group: Group, context: Context) -> None:
     longest_s = 0.0
     while rounds < measure.max_forks and any(not state.failed for state in states.values()):
         began_s = time.monotonic()
-        if rounds > 0 and began_s + longest_s > context.deadline_s:
+        if rounds > 0 and began_s + longest_s > deadline_s:
             break
         if rounds >= measure.forks and tight(group, states, measure):
             break
         fork = 1 + max((window.fork for state in states.values() for window in state.windows), default=-1)
-        _Round(group, states, context, fork).run()
+        _Round(group, states, context, fork, deadline_s).run()
         rounds += 1
         longest_s = max(longest_s, time.monotonic() - began_s)
     wall_s = (time.monotonic() - started_s) / len(states)
@@ -69,8 +69,13 @@ def _restore(states: dict[str, MeasuredCase], context: Context) -> int:
 class _Round:
     """One fork of every case of a group."""
 
-    def __init__(self, group: Group, states: dict[str, MeasuredCase], context: Context, fork: int) -> None:
+    def __init__(
+        self, group: Group, states: dict[str, MeasuredCase], context: Context, fork: int, deadline_s: float
+    ) -> None:
         self._group, self._states, self._context, self._fork = group, states, context, fork
+        self._deadline_s = deadline_s
+        labels = {context.plan.labels.get(case.case_id, "") for case in group.cases}
+        self._where = f"{next(iter(labels))}: " if len(labels) == 1 and labels != {""} else ""
         self._random = random.Random(f"{context.suite.seed}/{fork}")  # noqa: S311 an order, not a secret
         self._sessions: dict[str, Session] = {}
         self._ready: dict[str, Ready] = {}
@@ -111,7 +116,7 @@ class _Round:
                 session.close()
 
     def _start(self) -> None:
-        self._context.say(f"fork {self._fork}: starting {len(self._live())} workers", self._left_s(0))
+        self._context.say(f"{self._where}fork {self._fork}: starting {len(self._live())} workers", self._left_s(0))
         for case in self._live(shuffled=True):
             self._attempt(case, self._open)
         for case in self._live():
@@ -131,6 +136,8 @@ class _Round:
         session.send(command)
         done: Done = session.receive(self._timeout_s)
         self._keep(case, done.window, done.items)
+        if done.prefill is not None:
+            self._keep(case, done.prefill)
         return done
 
     def _keep(self, case: Case, window: Window, items: Any = None) -> None:
@@ -138,7 +145,7 @@ class _Round:
         self._context.log(case, window, items)
 
     def _build(self, case: Case) -> None:
-        self._context.say(f"{case.name}: building (fork {self._fork})", self._left_s(0))
+        self._context.say(f"{self._context.name(case)}: building (fork {self._fork})", self._left_s(0))
         self._ask(case, Build())
 
     def _warm(self, case: Case) -> None:
@@ -162,10 +169,10 @@ class _Round:
         measure = self._context.suite.measure
         slices = min((ready.slices for ready in self._ready.values()), default=1)
         for block in range(measure.blocks):
-            if block >= 2 and time.monotonic() >= self._context.deadline_s:
+            if block >= 2 and time.monotonic() >= self._deadline_s:
                 return
             batch = (self._fork * measure.blocks + block) % slices
-            text = f"fork {self._fork}, block {block + 1}/{measure.blocks}"
+            text = f"{self._where}fork {self._fork}, block {block + 1}/{measure.blocks}"
             self._context.say(text, self._left_s(block))
             order = self._live(shuffled=True)
             for slot, case in enumerate((*order, *reversed(order))):

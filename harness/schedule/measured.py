@@ -28,11 +28,13 @@ class MeasuredCase:
         self.failed: WorkerFailed | None = None
         self.ready: Ready | None = None
         self._items: dict[int, tuple[float, tuple[float, ...]]] = {}
+        self._tokens = False
 
     def add(self, window: Window, items: Items | None) -> None:
         """Take in one window and, where it brought them, the first answers to its items."""
         self.windows.append(window)
         if items is not None:
+            self._tokens = items.tokens
             for item_id, score, row in zip(items.item_ids, items.scores, items.outputs, strict=True):
                 self._items.setdefault(item_id, (score, row))
 
@@ -45,10 +47,10 @@ class MeasuredCase:
         return {block for block, count in counts.items() if count == 2}
 
     def forget_partial(self, blocks: set[Block], forks: set[int]) -> None:
-        """Drop run windows outside the given blocks, and all windows of forks without any such block."""
+        """Drop windows of tasks outside the given blocks, and all windows of forks without any such block."""
 
         def kept(window: Window) -> bool:
-            if window.kind is WindowKind.RUN:
+            if window.kind in (WindowKind.RUN, WindowKind.PREFILL):
                 return window.block is not None and (window.fork, window.block) in blocks
             return window.fork in forks
 
@@ -88,7 +90,7 @@ class MeasuredCase:
         if not item_ids:
             return None
         rows = tuple(self._items[item_id][1] for item_id in item_ids)
-        answers = store.Answers(item_ids=item_ids, outputs=rows)
+        answers = store.Answers(item_ids=item_ids, outputs=rows, tokens=self._tokens)
         return store.write_answers(context.folder, self.case.case_id, answers)
 
     def _doubts(self) -> tuple[Doubt, ...]:

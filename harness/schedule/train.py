@@ -7,8 +7,9 @@ from typing import Any
 
 from harness.contract import Session
 from harness.errors import WorkerFailed
-from harness.messages import Evaluate, Finish, Ready, Train, Trained
+from harness.messages import Evaluate, Finish, Keep, Ready, Train, Trained
 from harness.records import Case, CurvePoint, Doubt, Failed, Ok, Outcome, Record, Window, WindowKind
+from harness.schedule import keeping
 from harness.schedule.context import Context, facts, idle_window, utc_now
 from harness.stats import quality
 
@@ -16,12 +17,13 @@ from harness.stats import quality
 def run_train(case: Case, context: Context, deadline_s: float, to_come: int) -> Record:
     """Measure one train case in one fresh worker; its record is on disk when this returns."""
     started_s, cpu_s, started_utc = time.monotonic(), time.process_time(), utc_now()
-    context.say(f"{case.name}: starting", context.train_left_s(to_come + 1))
-    progress = _Training(case, context, deadline_s, to_come)
+    context.say(f"{context.name(case)}: starting", context.train_left_s(to_come + 1))
+    kept = keeping.load(context.folder, case)
+    progress = _Training(case, context, deadline_s, to_come, kept)
     outcome: Outcome
     session: Session | None = None
     try:
-        session = context.start(case, 0)
+        session = context.start(case, progress.fork, kept.resume if kept else None)
         progress.run(session)
         session.close()
         outcome = Ok()
@@ -37,24 +39,30 @@ def run_train(case: Case, context: Context, deadline_s: float, to_come: int) -> 
         case,
         outcome,
         started_utc=started_utc,
-        target_quality=context.suite.target_quality,
+        target_quality=context.part(case).target_quality,
         parent_cpu_s=time.process_time() - cpu_s,
         wall_s=wall_s,
         **progress.fields(),
     )
     context.keep(record)
+    if isinstance(outcome, Ok):
+        keeping.drop(context.folder, case)
     return record
 
 
 class _Training:
     """What is known of a train case so far, so that a failure keeps what was measured."""
 
-    def __init__(self, case: Case, context: Context, deadline_s: float, to_come: int) -> None:
+    def __init__(
+        self, case: Case, context: Context, deadline_s: float, to_come: int, kept: keeping.TrainProgress | None
+    ) -> None:
         self._case, self._context = case, context
         self._deadline_s, self._to_come = deadline_s, to_come
-        self._windows: list[Window] = []
-        self._curve: list[CurvePoint] = []
-        self._doubts: set[Doubt] = set()
+        self.fork = kept.fork + 1 if kept else 0
+        self._windows: list[Window] = list(kept.windows) if kept else []
+        self._curve: list[CurvePoint] = list(kept.curve) if kept else []
+        self._doubts: set[Doubt] = {Doubt.RESUMED, *kept.doubts} if kept else set()
+        self._kept_s = time.monotonic()
         self._ready: Ready | None = None
         self._metric = ""
         self._last: Trained | None = None
@@ -74,11 +82,11 @@ class _Training:
         for window in finished.windows:
             self._add(window)
         self._windows += idle_window(session, ready, self._context)
-        items = finished.items
         self._final = {
-            "quality": quality(items.scores, self._context.info.confidence, self._metric),
-            "item_ids": items.item_ids,
-            "item_scores": items.scores,
+            "quality": quality(finished.scores, self._context.info.confidence, self._metric),
+            "measures": finished.measures,
+            "item_ids": finished.item_ids,
+            "item_scores": finished.scores,
             "artefact": finished.artefact,
         }
 
@@ -107,7 +115,25 @@ class _Training:
         reached = self._evaluate(session, timeout_s) if ended or self._unseen_s >= self._eval_s else False
         if late and not (reply.finished or reached):
             self._doubts.add(Doubt.BUDGET_SPENT)
-        return not (ended or reached)
+        go_on = not (ended or reached)
+        if go_on and time.monotonic() - self._kept_s >= self._context.suite.measure.keep_s:
+            self._keep(session, timeout_s)
+        return go_on
+
+    def _keep(self, session: Session, timeout_s: float) -> None:
+        """Put on disk what a fresh worker needs to go on from the last checkpoint."""
+        session.send(Keep())
+        reply: Any = session.receive(timeout_s)
+        if reply.resume is not None:
+            progress = keeping.TrainProgress(
+                fork=self.fork,
+                resume=reply.resume,
+                windows=tuple(self._windows),
+                curve=tuple(self._curve),
+                doubts=tuple(sorted(self._doubts)),
+            )
+            keeping.write(self._context.folder, self._case, progress)
+        self._kept_s = time.monotonic()
 
     def _evaluate(self, session: Session, timeout_s: float) -> bool:
         """Evaluate the last checkpoint, unless it is already; return whether training may stop at its target."""
@@ -123,15 +149,16 @@ class _Training:
             steps=last.steps,
             examples=last.examples,
             quality=quality(reply.scores, self._context.info.confidence, self._metric),
+            measures=reply.measures,
         )
         self._curve.append(point)
         self._context.say(
-            f"{self._case.name}: {last.examples} examples, validation {point.quality.value:.1%}",
+            f"{self._context.name(self._case)}: {last.examples} examples, validation {point.quality.value:.1%}",
             self._context.train_left_s(self._to_come + 0.5),
         )
-        suite = self._context.suite
-        target = suite.target_quality
-        return suite.stop_at_target and target is not None and point.quality.value >= target
+        part = self._context.part(self._case)
+        target = part.target_quality
+        return part.stop_at_target and target is not None and point.quality.value >= target
 
     def _add(self, window: Window) -> None:
         self._windows.append(window)

@@ -6,13 +6,16 @@ appendix A, for warm-up and linear decay.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness.contract import Checkpoint, Objective
+from harness.contract import Checkpoint, Objective, Resumed
 from harness.training.recipe import Recipe
+from harness.training.state import capture, restore
 
 if TYPE_CHECKING:
     import torch
@@ -26,38 +29,46 @@ def fit(
     seed: int,
     device: str,
     whole: torch.nn.Module | None = None,
+    resumed: Resumed | None = None,
 ) -> Iterator[Checkpoint]:
     """Train `model` in place; yield before the first step, after each chunk, and at the end.
 
     `objective()` is called after the first yield, so that tokenising and encoding are charged to the
     first chunk of work. `whole` is the model to evaluate and save where `model` is only the part that
     learns. An evaluator may set eval mode between yields; train mode is set again. The parameters that
-    do not require gradients are left alone.
+    do not require gradients are left alone. With `resumed` the steps before that checkpoint are not taken
+    again, and those after it are what they would have been.
     """
     import torch
 
     whole = whole or model
     whole.to(device)
-    yield Checkpoint(model=whole, steps=0, examples=0)
+    if resumed is None:
+        yield Checkpoint(model=whole, steps=0, examples=0)
     goal = objective()
     torch.manual_seed(seed)
     total = recipe.epochs * math.ceil(goal.size / recipe.batch_size)
     optimiser = _optimiser(model, recipe, device)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, total))
+    share = _rate(recipe, total)
     ends = _chunk_ends(total, recipe)
-    model.train()
+    state = partial(capture, model, optimiser, device)
     steps = seen = 0
-    for epoch in range(recipe.epochs):
-        for rows in _shuffled(goal.size, recipe.batch_size, seed, epoch):
-            goal.loss(model, rows).backward()
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            schedule.step()
-            steps += 1
-            seen += len(rows)
-            if steps in ends:
-                yield Checkpoint(model=whole, steps=steps, examples=seen)
-                model.train()
+    if resumed is not None:
+        restore(model, optimiser, device, resumed.state)
+        steps, seen = resumed.steps, resumed.examples
+        yield Checkpoint(model=whole, steps=steps, examples=seen, state=state)
+    model.train()
+    for rows in _batches(goal.size, recipe, seed, after=steps):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * share(steps)
+        goal.loss(model, rows).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        steps += 1
+        seen += len(rows)
+        if steps in ends:
+            yield Checkpoint(model=whole, steps=steps, examples=seen, state=state)
+            model.train()
 
 
 def _optimiser(model: Any, recipe: Recipe, device: str) -> Any:
@@ -88,6 +99,12 @@ def _chunk_ends(steps: int, recipe: Recipe) -> frozenset[int]:
     """Return after which steps to yield: evenly spaced, at least the last, at most every one."""
     chunks = min(steps, max(1, round(recipe.epochs * recipe.checkpoints_per_epoch)))
     return frozenset(round(steps * chunk / chunks) for chunk in range(1, chunks + 1))
+
+
+def _batches(n: int, recipe: Recipe, seed: int, *, after: int) -> Iterator[list[int]]:
+    """Return the batches of all epochs in their order, without the first `after`."""
+    whole = (rows for epoch in range(recipe.epochs) for rows in _shuffled(n, recipe.batch_size, seed, epoch))
+    return itertools.islice(whole, after, None)
 
 
 def _shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[list[int]]:

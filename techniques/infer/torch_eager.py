@@ -57,7 +57,8 @@ def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the con
 @contextmanager
 def build(trained: Trained, workload: Any, params: Params, device: str) -> Iterator[Task]:
     """Yield the task; the weights are released on exit."""
-    yield _Eager(workload.load(trained.folder).to(device), workload, params, device)
+    kind = _EagerGeneration if workload.task == "causal_generation" else _Eager
+    yield kind(workload.load(trained.folder).to(device), workload, params, device)
 
 
 class _Eager:
@@ -69,6 +70,14 @@ class _Eager:
 
     def run(self, batch: Sequence[str]) -> Outputs:
         outputs: Outputs = self._workload.answer(
+            self._model, batch, batch_size=self._params.batch_size, padding="max_length", device=self._device
+        )
+        return outputs
+
+
+class _EagerGeneration(_Eager):
+    def prefill(self, batch: Sequence[str]) -> Outputs:
+        outputs: Outputs = self._workload.prefill(
             self._model, batch, batch_size=self._params.batch_size, padding="max_length", device=self._device
         )
         return outputs

@@ -23,9 +23,10 @@ Source
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from harness.contract import Checkpoint, TechniqueInfo
+from harness.contract import Checkpoint, Resumed, TechniqueInfo
 from harness.records import Phase
 from harness.training import Positive, Recipe, fit
 
@@ -51,7 +52,8 @@ def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the con
     return None
 
 
-def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
+def train(workload: Any, params: Params, device: str, resumed: Resumed | None = None) -> Iterator[Checkpoint]:
     """Yield a checkpoint before the first step and after each chunk of work."""
     model = workload.new_model(pretrained=False, seed=workload.seed)
-    yield from fit(model, lambda: workload.objective(device), params, seed=workload.seed, device=device)
+    goal = partial(workload.objective, device)
+    yield from fit(model, goal, params, seed=workload.seed, device=device, resumed=resumed)

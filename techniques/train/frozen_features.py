@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.contract import Checkpoint, TechniqueInfo
+from harness.contract import Checkpoint, Resumed, TechniqueInfo
 from harness.errors import ModelError
 from harness.records import Phase
 from harness.training import Count, Inputs, Labelled, Positive, Recipe, by_length, encode, fit, pad
@@ -66,7 +66,7 @@ def supports(workload: Any, device: str) -> str | None:  # noqa: ARG001 (the con
     return None
 
 
-def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
+def train(workload: Any, params: Params, device: str, resumed: Resumed | None = None) -> Iterator[Checkpoint]:
     """Yield a checkpoint before the encoding and after each chunk of work.
 
     Raises: ModelError: the model turns out not to be a BERT.
@@ -87,7 +87,7 @@ def train(workload: Any, params: Params, device: str) -> Iterator[Checkpoint]:
 
         return Labelled(at, examples.labels, device)
 
-    yield from fit(head, objective, params, seed=workload.seed, device=device, whole=model)
+    yield from fit(head, objective, params, seed=workload.seed, device=device, whole=model, resumed=resumed)
 
 
 def _features(bert: Any, workload: Any, texts: Sequence[str], batch_size: int, device: str) -> Any:

@@ -43,7 +43,7 @@ def test_every_rule_is_kept():
         ("harness/store.py", "import harness.stats", "harness.store is not allowed to import harness.stats"),
         ("harness/cli/output.py", "import torch", "harness.cli.output"),
         ("harness/store.py", "import pandas", "harness.store"),
-        ("harness/worker.py", "import pynvml", "harness.worker"),
+        ("harness/worker/fork.py", "import pynvml", "harness.worker.fork"),
         ("harness/plan.py", "import techniques.infer.torch_eager", "harness.plan"),
         ("techniques/infer/torch_eager.py", "import harness.meters", "techniques.infer.torch_eager"),
         (

@@ -12,7 +12,7 @@ from harness import catalogue
 from harness.records import Phase
 
 ALL = [(phase, name) for phase in (Phase.TRAIN, Phase.INFER) for name in catalogue.find(phase)]
-TAKE_ANY_TASK = {"from_scratch", "full_finetune", "torch_eager"}
+TAKE_ANY_TASK = {"from_scratch", "full_finetune", "torch_eager", "untrained"}
 HEADINGS = ("What it does", "Why it may save energy", "What it costs", "Limits", "Source")
 everyone = pytest.mark.parametrize(("phase", "name"), ALL, ids=[f"{phase.value}/{name}" for phase, name in ALL])
 

@@ -20,7 +20,10 @@ from harness.messages import (
     Finished,
     Idle,
     Items,
+    Keep,
+    Kept,
     Ready,
+    Resume,
     Run,
     Start,
     Train,
@@ -99,9 +102,16 @@ class SimulatedSession:
                 return self.train()
             case Evaluate():
                 return self.evaluate()
+            case Keep():
+                return Kept(resume=Resume(file="training/x/1.safetensors", steps=self.chunks, examples=8 * self.chunks))
             case Finish():
-                items = Items(item_ids=(0, 1), scores=(1.0, 1.0), outputs=((0.0,), (1.0,)))
-                return Finished(items=items, artefact="models/m", windows=(self.window(WindowKind.EVAL, 2, 0.1, 1.0),))
+                return Finished(
+                    item_ids=(0, 1),
+                    scores=(1.0, 1.0),
+                    measures={"loss_nats": 0.5},
+                    artefact="models/m",
+                    windows=(self.window(WindowKind.EVAL, 2, 0.1, 1.0),),
+                )
             case _:
                 raise AssertionError(message)
 

@@ -135,6 +135,26 @@ def test_runs_are_listed_by_their_time_and_copies_under_other_names_are_not(tmp_
     assert store.runs(tmp_path) == (early, late)
 
 
+def answered(folder, technique, rows, *, tokens):
+    answers = store.Answers(item_ids=tuple(rows), outputs=tuple(rows.values()), tokens=tokens)
+    (folder / "outputs").mkdir(exist_ok=True)
+    name = store.write_answers(folder, case(technique).case_id, answers)
+    return msgspec.structs.replace(record(technique), outputs_file=name)
+
+
+def test_token_agreement_is_the_share_of_the_baselines_tokens_in_the_same_place(folder):
+    base = answered(folder, "a", {1: (5.0, 6.0, -1.0), 2: (7.0, 8.0, 9.0), 3: (1.0, 1.0, 1.0)}, tokens=True)
+    other = answered(folder, "b", {1: (5.0, 4.0, 3.0), 2: (7.0, 8.0, 9.0)}, tokens=True)
+    assert store.token_agreement(folder, other, base) == 4 / 5
+    assert store.token_agreement(folder, base, base) == 1.0
+    assert store.largest_output_difference(folder, other, base) == 4.0
+
+
+def test_logits_have_no_token_agreement(folder):
+    base = answered(folder, "a", {1: (0.5, 0.25)}, tokens=False)
+    assert store.token_agreement(folder, base, base) is None
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(ResultsError, match=r"is not a run: it has no run\.json"):
         store.load_run(tmp_path)
