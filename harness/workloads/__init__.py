@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from types import ModuleType
 from typing import cast
 
 import msgspec
@@ -15,12 +16,19 @@ from harness.workloads.slicing import answers, slices
 
 __all__ = ["answers", "describe", "load", "names", "settle", "slices"]
 
-_NAMES = ("sentence_classification",)
+_MODULES = {
+    "sentence_classification": "sentence_classification",
+    "translate": "translate",
+    "elmo": "elmo",
+    "bert": "bert",
+    "gpt2": "gpt2",
+    "any": "any_model",
+}
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all workloads."""
-    return _NAMES
+    return tuple(_MODULES)
 
 
 def describe(name: str) -> str:
@@ -28,8 +36,7 @@ def describe(name: str) -> str:
 
     Raises: ConfigError: there is no such workload.
     """
-    module = importlib.import_module(f"{__name__}.{_known(name)}")
-    return (module.__doc__ or "").strip().splitlines()[0]
+    return (_module(name).__doc__ or "").strip().splitlines()[0]
 
 
 def load(spec: WorkloadSpec, seed: int) -> Workload:
@@ -37,23 +44,23 @@ def load(spec: WorkloadSpec, seed: int) -> Workload:
 
     Raises: ConfigError: the name or a parameter is not valid.
     """
-    module = importlib.import_module(f"{__name__}.{_known(spec.name)}")
-    return cast("Workload", module.load(spec.params, seed))
+    return cast("Workload", _module(spec.name).load(spec.params, seed))
 
 
 def settle(spec: WorkloadSpec) -> tuple[WorkloadSpec, str | None]:
     """Return the workload as it can run on this machine, and what was replaced (None: nothing).
 
+    Most workloads spell out the parameters that the suite left to their defaults, so that a record says them.
+
     Raises: ConfigError: the name or a parameter is not valid.
     """
-    module = importlib.import_module(f"{__name__}.{_known(spec.name)}")
-    params, note = module.settle(spec.params)
+    params, note = _module(spec.name).settle(spec.params)
     return msgspec.structs.replace(spec, params=params), note
 
 
-def _known(name: str) -> str:
-    if name in _NAMES:
-        return name
-    near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.4)
+def _module(name: str) -> ModuleType:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    near = difflib.get_close_matches(name, _MODULES, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"workload.name: there is no workload {name!r}; {hint}Valid names: {', '.join(_NAMES)}")
+    raise ConfigError(f"workload.name: there is no workload {name!r}; {hint}Valid names: {', '.join(_MODULES)}")

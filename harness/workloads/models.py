@@ -41,10 +41,10 @@ def name_classes(config: Any, classes: Sequence[str]) -> Any:
     return config
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Return the fast tokeniser of a folder.
+def load_tokenizer(folder: Path, *, encoder: bool = True) -> Any:
+    """Return the fast tokeniser of a folder; an `encoder`'s must pad on the right.
 
-    Raises: ModelError: there is none, or it pads on the left.
+    Raises: ModelError: there is none, or it pads on the wrong side.
     """
     from transformers import AutoTokenizer
 
@@ -55,7 +55,7 @@ def load_tokenizer(folder: Path) -> Any:
         raise ModelError(f"cannot load the tokeniser in {folder}: {_first_line(error)}") from error
     if not tokenizer.is_fast:
         raise ModelError(f"the tokeniser in {folder} has no fast version (tokenizer.json); joulebench needs one")
-    if tokenizer.pad_token_id is None or tokenizer.padding_side != "right":
+    if encoder and (tokenizer.pad_token_id is None or tokenizer.padding_side != "right"):
         raise ModelError(
             f"the tokeniser in {folder} does not pad on the right; joulebench needs an encoder's tokeniser"
         )
@@ -85,24 +85,64 @@ def new(config: Any, seed: int, folder: Path | None = None) -> Any:
     return model.float()
 
 
-def load_classifier(folder: Path) -> Any:
-    """Return a trained classifier of a folder in eval mode on the CPU.
+def load(folder: Path, auto: str = "AutoModelForSequenceClassification") -> Any:
+    """Return the model of a folder in float32 and eval mode on the CPU; `auto` is the class that loads it.
 
-    Raises: ModelError: the folder cannot be read, or lacks weights.
+    Raises: ModelError: the folder cannot be read, has no such head, or lacks weights.
     """
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
 
     try:
         with quiet_loading():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, **_SAFE
+            model, report = getattr(transformers, auto).from_pretrained(
+                folder, use_safetensors=True, output_loading_info=True, dtype="float32", **_SAFE
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"cannot load the trained model in {folder}: {_first_line(error)}") from error
+        raise ModelError(f"cannot load the model in {folder}: {_first_line(error)}") from error
     if report["missing_keys"]:
-        raise ModelError(f"the trained model in {folder} lacks {min(report['missing_keys'])}; train it again")
+        raise ModelError(
+            f"the model in {folder} lacks {min(report['missing_keys'])}, which {type(model).__name__} needs; train it "
+            "again, or give a model that was trained for this task"
+        )
     return model.eval()
+
+
+def random(folder: Path, auto: str, seed: int) -> Any:
+    """Return the architecture of a folder from random weights, in float32 on the CPU.
+
+    Torch's global random state is left as it was.
+
+    Raises: ModelError: `transformers` does not know the model, or it has no such head.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _from_config(folder, auto).float()
+
+
+def parameters_of(folder: Path, auto: str) -> tuple[str, int]:
+    """Return the class name and the number of parameters of a folder's model, no memory taken.
+
+    Raises: ModelError: as `random`.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = _from_config(folder, auto)
+    return type(model).__name__, sum(tensor.numel() for tensor in model.parameters())
+
+
+def _from_config(folder: Path, auto: str) -> Any:
+    import transformers
+
+    try:
+        with quiet_loading():
+            config = transformers.AutoConfig.from_pretrained(folder, **_SAFE)
+            return getattr(transformers, auto).from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder} holds no model that {auto} can make: {_first_line(error)}") from error
 
 
 def classify(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
 from harness.errors import ConfigError
 from harness.records import Frozen
+from harness.workloads.strict import convert
 
 SPLITS = ("train", "validation", "test")
 """The splits every data set has, in this order."""
@@ -91,6 +89,16 @@ class RandomModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="ra
     vocabulary: Annotated[int, Meta(ge=100)] = 8000
 
 
+class SizedModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="size"):
+    """A BERT of a published size (`tiny`, `mini`, `small`, `base`, `large`) from random weights.
+
+    `vocabulary` is its number of tokens, None the published one; the tokeniser has as many at most.
+    """
+
+    size: str
+    vocabulary: Annotated[int, Meta(ge=100)] | None = None
+
+
 class MinilmModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="minilm"):
     """The packaged MiniLM (extra `minilm`), its weights checked by sha256.
 
@@ -101,7 +109,7 @@ class MinilmModel(Frozen, frozen=True, kw_only=True, tag_field="source", tag="mi
 
 
 Data = DocstringData | FileData | HubData
-Model = MinilmModel | FolderModel | HubModel | RandomModel
+Model = MinilmModel | FolderModel | HubModel | RandomModel | SizedModel
 
 
 class Params(Frozen, frozen=True, kw_only=True):
@@ -117,10 +125,7 @@ def parse(params: dict[str, Any]) -> Params:
 
     Raises: ConfigError: a key or value is not valid; names its path and the nearest valid one.
     """
-    try:
-        parsed = msgspec.convert(params, Params)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), params)) from error
+    parsed = convert(params, Params)
     spelled = parsed.model.otherwise if isinstance(parsed.model, MinilmModel) else parsed.model
     if isinstance(spelled, RandomModel) and spelled.hidden % spelled.heads:
         raise ConfigError(f"workload.model.hidden: {spelled.hidden} is not a multiple of heads ({spelled.heads})")
@@ -131,47 +136,3 @@ def parse(params: dict[str, Any]) -> Params:
                     f"workload.data.{key}: with `header: false` a column is given by its index from 0, not {column!r}"
                 )
     return parsed
-
-
-def _explain(message: str, params: dict[str, Any]) -> str:
-    where = re.search(r" - at `\$\.?(.*?)`$", message)
-    path = where[1] if where else ""
-    what = message[: where.start()] if where else message
-    full = "workload" + (f".{path}" if path else "")
-    unknown = re.search(r"unknown field `(.*?)`", what)
-    if unknown:
-        return f"{full}: unknown key {unknown[1]!r}{_hint(unknown[1], _keys(path, params))}"
-    value = re.search(r"Invalid value '(.*?)'", what)
-    if value and path.endswith("source"):
-        return f"{full}: there is no source {value[1]!r}{_hint(value[1], _sources(path))}"
-    if "missing required field `source`" in what:
-        return f"{full}: say which `source`; valid: {', '.join(_sources(path))}"
-    return f"{full}: {what[0].lower()}{what[1:]}"
-
-
-def _hint(wrong: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.5)
-    return (f"; did you mean {near[0]!r}?" if near else ";") + f" Valid: {', '.join(valid) or 'none'}"
-
-
-def _variants(path: str) -> dict[str, type[Any]]:
-    kinds: tuple[type[Any], ...] = (DocstringData, FileData, HubData)
-    if path.startswith("model"):
-        kinds = (MinilmModel, FolderModel, HubModel, RandomModel)
-    return {str(kind.__struct_config__.tag): kind for kind in kinds}
-
-
-def _sources(path: str) -> list[str]:
-    return list(_variants(path))
-
-
-def _keys(path: str, params: dict[str, Any]) -> list[str]:
-    if not path:
-        return [field.name for field in msgspec.structs.fields(Params)]
-    first, *rest = path.split(".")
-    nested: dict[str, type[Any]] = {"limit": Limit, "splits": HubSplits}
-    if rest:
-        kind = nested[rest[0]]
-        return [field.name for field in msgspec.structs.fields(kind)]
-    kind = _variants(first)[params[first]["source"]]
-    return ["source", *(field.name for field in msgspec.structs.fields(kind))]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.workloads import caching
+from harness.workloads.architectures.building import SpecialIds
 from harness.workloads.params import RandomModel
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SPECIAL = SpecialIds(pad=_SPECIAL.index("[PAD]"), start=_SPECIAL.index("[CLS]"), end=_SPECIAL.index("[SEP]"))
 _TOKENISER = 1
 """Version of the recipe below; a change counts anew."""
 
@@ -34,18 +36,18 @@ def config(model: RandomModel, vocabulary: int, max_length: int) -> Any:
     )
 
 
-def tokenizer_file(texts: Sequence[str], model: RandomModel, cache: Path) -> Path:
-    """Return the WordPiece tokeniser of `texts`, made once and kept under `cache`.
+def tokenizer_file(texts: Sequence[str], size: int, cache: Path) -> Path:
+    """Return the WordPiece tokeniser of `texts` with at most `size` pieces, made once and kept under `cache`.
 
     Raises: DataError: the cache cannot be written.
     """
-    digest = hashlib.sha256(f"{_TOKENISER}|{model.vocabulary}".encode())
+    digest = hashlib.sha256(f"{_TOKENISER}|{size}".encode())
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\x1e")
     path = cache / f"wordpiece-{digest.hexdigest()[:16]}.json"
     if path.is_file():
         return path
-    caching.write(path, _build(texts, model.vocabulary).encode())
+    caching.write(path, _build(texts, size).encode())
     return path
 
 

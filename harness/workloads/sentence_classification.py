@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.contract import Examples
+from harness.contract import Evaluation, Examples
 from harness.errors import DataError, ModelError
 from harness.records import DataInfo, ModelInfo
 from harness.training import Labelled, text_batches
-from harness.workloads import docstrings, folders, hub_data, models, random_bert, splits, tables
+from harness.workloads import folders, labelled_texts, models, random_bert, splits
+from harness.workloads.architectures import building
+from harness.workloads.architectures.building import Fitting
+from harness.workloads.architectures.presets import attention_preset
 from harness.workloads.params import (
-    SPLITS,
-    DocstringData,
-    FileData,
-    HubData,
     HubModel,
     MinilmModel,
     Params,
     RandomModel,
+    SizedModel,
     parse,
 )
+from harness.workloads.slicing import answers
+from harness.workloads.sources import Sized
 
 if TYPE_CHECKING:
     import torch
@@ -86,12 +88,10 @@ class SentenceClassification:
 
         Raises: DataError, ModelError, MissingExtra.
         """
-        data, model = self.params.data, self.params.model
-        if isinstance(data, HubData):
-            hub_data.check()
-        elif isinstance(data, FileData):
-            self._data = self._read(None)
-        if not isinstance(model, RandomModel | HubModel):
+        self._data, model = labelled_texts.check(self.params.data), self.params.model
+        if isinstance(model, SizedModel):
+            Sized("bert", model.size, "classes").check(self.max_length)
+        elif not isinstance(model, RandomModel | HubModel):
             self._folder = folders.find(model)
             self._check_length(self._folder)
 
@@ -100,37 +100,17 @@ class SentenceClassification:
 
         Raises: DataError, ModelError, MissingExtra.
         """
-        data = self._data = self._data or self._read(cache)
+        data = self._data = self._data or labelled_texts.read(self.params.data, cache)
         model = self.params.model
-        if isinstance(model, RandomModel):
-            self._vocabulary = random_bert.tokenizer_file(data.train.texts, model, cache)
+        if isinstance(model, RandomModel | SizedModel):
+            self._vocabulary = random_bert.tokenizer_file(data.train.texts, _tokens(model), cache)
         else:
             self._folder = self._folder or folders.find(model)
             self._check_length(self._folder)
 
     def data_info(self) -> DataInfo:
         """Return what the data is, with the sha256 over its texts, labels and splits."""
-        data, spec = self._prepared(), self.params.data
-        source, note = f"docstrings of Python {docstrings.python_version()}", ""
-        if isinstance(spec, DocstringData):
-            note = (
-                f"standard library of Python {docstrings.python_version()}; another version has other docstrings, "
-                "so records made on it are on other data"
-            )
-        elif isinstance(spec, FileData):
-            source = f"file {Path(spec.train).name}, {Path(spec.validation).name}, {Path(spec.test).name}"
-        else:
-            source = "hub " + "/".join(part for part in (spec.id, spec.config) if part)
-            note = f"revision {spec.revision or 'not pinned'}"
-        return DataInfo(
-            source=source,
-            content_sha256=data.content_sha256,
-            classes=data.classes,
-            n_train=len(data.train.texts),
-            n_validation=len(data.validation.texts),
-            n_test=len(data.test.texts),
-            note=note,
-        )
+        return labelled_texts.info(self.params.data, self._prepared())
 
     def examples(self, split: str) -> Examples:
         """Return `train`, `validation` or `test`.
@@ -144,23 +124,21 @@ class SentenceClassification:
 
         Raises: DataError: the outputs are not one row an item.
         """
-        if outputs.shape != (len(examples.labels), len(self._prepared().classes)):
-            raise DataError(
-                f"outputs have the shape {outputs.shape}, but there are {len(examples.labels)} items "
-                f"and {len(self._prepared().classes)} classes"
-            )
-        best_N = outputs.argmax(axis=1)
-        return tuple(float(best == label) for best, label in zip(best_N, examples.labels, strict=True))
+        return right(outputs, examples, self._prepared().classes)
+
+    def evaluate(self, model: Any, examples: Examples, device: str) -> Evaluation:
+        """Return whether each item is classified right."""
+        return Evaluation(scores=self.scores(answers(self, model, examples.texts, device), examples))
 
     def has_pretrained(self) -> str | None:
         """Return None if pretrained weights are at hand, else the reason why not."""
-        if isinstance(self.params.model, RandomModel):
-            return "the suite asks for random weights (workload.model.source: random), so nothing is pretrained"
+        if isinstance(self.params.model, RandomModel | SizedModel):
+            return "the suite asks for random weights, so nothing is pretrained"
         return None
 
     def model_type(self) -> str | None:
         """Return the architecture's short name (`bert`), or None for a hub model that is not here yet."""
-        if isinstance(self.params.model, RandomModel):
+        if isinstance(self.params.model, RandomModel | SizedModel):
             return "bert"
         if self._folder is None and isinstance(self.params.model, HubModel):
             return None
@@ -190,6 +168,17 @@ class SentenceClassification:
         model: torch.nn.Module = models.new(self._config(), seed, self._located() if pretrained else None)
         return model
 
+    def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
+        """Refuse a published size that needs more memory than the device has free; other models are not judged.
+
+        Raises: ModelError: says the estimate and what is free.
+        """
+        model = self.params.model
+        if isinstance(model, SizedModel):
+            Sized("bert", model.size, "classes", Fitting(vocabulary=_tokens(model))).refuse_unless_fits(
+                training=training, batch=batch_size, length=self.max_length, device=device
+            )
+
     def objective(self, device: str) -> Labelled:
         """Return the training split, tokenised, with its classes."""
         train = self.examples("train")
@@ -209,7 +198,7 @@ class SentenceClassification:
 
         Raises: ModelError: the folder is not what `save` leaves.
         """
-        loaded: torch.nn.Module = models.load_classifier(folder)
+        loaded: torch.nn.Module = models.load(folder)
         return loaded
 
     def model_info(self) -> ModelInfo:
@@ -219,6 +208,8 @@ class SentenceClassification:
         if isinstance(spec, RandomModel):
             source = f"random {spec.layers}x{spec.hidden}"
             return ModelInfo(source=source, architecture=architecture, parameters=count)
+        if isinstance(spec, SizedModel):
+            return ModelInfo(source=f"random bert@{spec.size}", architecture=architecture, parameters=count)
         source = "packaged MiniLM (all-MiniLM-L6-v2)"
         if isinstance(spec, HubModel):
             source = f"hub {spec.id}@{spec.revision or self._located().name}"
@@ -227,22 +218,14 @@ class SentenceClassification:
         sha256 = folders.weights_sha256(self._located())
         return ModelInfo(source=source, architecture=architecture, parameters=count, weights_sha256=sha256)
 
-    def _read(self, cache: Path | None) -> splits.Dataset:
-        data = self.params.data
-        if isinstance(data, FileData):
-            where = {split: str(getattr(data, split)) for split in SPLITS}
-            return splits.assemble(tables.read(data), data.limit, where)
-        if isinstance(data, HubData):
-            return splits.assemble(hub_data.read(data), data.limit, dict.fromkeys(SPLITS, data.id))
-        if cache is None:
-            raise DataError("docstrings are read into a cache folder; call prepare(cache) first")
-        return splits.assemble(docstrings.read(cache), data.limit, dict.fromkeys(SPLITS, "the standard library"))
-
     def _config(self) -> Any:
         classes = self._prepared().classes
         spec = self.params.model
         if isinstance(spec, RandomModel):
             return models.name_classes(random_bert.config(spec, len(self.tokenizer()), self.max_length), classes)
+        if isinstance(spec, SizedModel):
+            fitting = Fitting(vocabulary=_tokens(spec), special=random_bert.SPECIAL)
+            return models.name_classes(building.config(attention_preset("bert", spec.size), fitting), classes)
         return models.load_config(self._located(), classes)
 
     def _prepared(self) -> splits.Dataset:
@@ -262,3 +245,24 @@ class SentenceClassification:
                 f"workload.max_length: {self.max_length} tokens do not fit the model in {folder}, which has "
                 f"{positions} positions"
             )
+
+
+def _tokens(model: RandomModel | SizedModel) -> int:
+    """Return how many tokens a random model has at most."""
+    if isinstance(model, SizedModel) and model.vocabulary is None:
+        return attention_preset("bert", model.size).vocabulary
+    return int(model.vocabulary or 0)
+
+
+def right(logits_NC: Outputs, examples: Examples, classes: Sequence[str]) -> tuple[float, ...]:
+    """Return 1.0 for each of N items whose largest logit is its label's, else 0.0.
+
+    Raises: DataError: the outputs are not one row an item and one column a class.
+    """
+    if logits_NC.shape != (len(examples.labels), len(classes)):
+        raise DataError(
+            f"outputs have the shape {logits_NC.shape}, but there are {len(examples.labels)} items and {len(classes)} "
+            "classes"
+        )
+    best_N = logits_NC.argmax(axis=1)
+    return tuple(float(best == label) for best, label in zip(best_N, examples.labels, strict=True))

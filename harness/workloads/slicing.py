@@ -40,7 +40,11 @@ def slices(examples: Examples, size: int) -> tuple[Examples, ...]:
     return tuple(pick(examples, rows) for rows in dealt)
 
 
-def answers(workload: Workload, model: Any, texts: Sequence[str], batch_size: int, device: str) -> Outputs:
+EVALUATION_BATCH = 32
+"""Texts a forward pass of an evaluation."""
+
+
+def answers(workload: Workload, model: Any, texts: Sequence[str], device: str) -> Outputs:
     """Return what a model says of N texts, in their order, for an evaluation; it is left in eval mode on the device.
 
     Texts of like length are answered together: an evaluation is no technique and should only be quick.
@@ -50,7 +54,7 @@ def answers(workload: Workload, model: Any, texts: Sequence[str], batch_size: in
     model.to(device).eval()
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     found = workload.answer(
-        model, [texts[row] for row in order], batch_size=batch_size, padding="longest", device=device
+        model, [texts[row] for row in order], batch_size=EVALUATION_BATCH, padding="longest", device=device
     )
     outputs: Outputs = np.empty_like(found)
     outputs[order] = found

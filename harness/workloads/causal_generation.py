@@ -1,0 +1,296 @@
+"""Text goes on: a decoder that generates a fixed number of tokens from a prompt; one task is one such text.
+
+While it trains, quality is the share of tokens of unseen text that it predicts as its likeliest, each from the true
+tokens before it; perplexity and loss stand beside it. What it generates is scored by the tokens that the text really
+goes on with, which even a good model seldom hits: there it serves to tell techniques apart.
+
+Shape suffixes: N items, T tokens, V pieces of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.contract import Evaluation, Examples
+from harness.errors import ConfigError, DataError
+from harness.records import DataInfo, Frozen, ModelInfo
+from harness.workloads import language, models, sources, vocabularies
+from harness.workloads.architectures.building import Fitting, SpecialIds
+from harness.workloads.decoding import generate, padded
+from harness.workloads.params import SPLITS
+from harness.workloads.slicing import EVALUATION_BATCH
+from harness.workloads.sources import Kept, Sized
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.contract import Outputs, Padding
+    from harness.training import Inputs
+
+
+class Settings(Frozen, frozen=True, kw_only=True):
+    """What the task is beside its data and its model.
+
+    A training example holds `max_length` tokens of running text. A prompt is the first `prompt_words` words of a
+    paragraph that goes on for at least half as many; `new_tokens` are generated after it. `vocabulary` is the number of
+    tokens of a sized model, None the published one.
+    """
+
+    seed: int
+    max_length: int
+    prompt_words: int
+    new_tokens: int
+    vocabulary: int | None = None
+
+
+class CausalGeneration:
+    """The workload, as `harness.contract.Generation` describes it; its parts are read on first use after `prepare`."""
+
+    task = "causal_generation"
+    metric = "token accuracy"
+
+    def __init__(self, name: str, data: language.TextData, source: Sized | Kept, settings: Settings) -> None:
+        if settings.new_tokens >= settings.max_length:
+            raise ConfigError(
+                f"workload.new_tokens: {settings.new_tokens} leave no room for a prompt within max_length "
+                f"({settings.max_length}); take fewer"
+            )
+        self.name = name
+        self.seed = settings.seed
+        self.max_length = settings.max_length
+        self.new_tokens = settings.new_tokens
+        self._settings = settings
+        self._data = data
+        self._source = source
+        self._corpus: language.Corpus | None = None
+        self._examples: dict[str, Examples] = {}
+        self._tokenizer: Any = None
+
+    def check(self) -> None:
+        """Refuse what cannot work, cheaply: reads the user's files, no torch.
+
+        Raises: DataError, ModelError.
+        """
+        language.check(self._data)
+        self._source.check(self.max_length)
+
+    def prepare(self, cache: Path) -> None:
+        """Read the data; train or load the tokeniser; cut the prompts.
+
+        Raises: DataError: among others, no paragraph is long enough for a prompt. ModelError.
+        """
+        corpus = self._corpus = language.read(self._data, cache)
+        if isinstance(self._source, Kept):
+            self._tokenizer = models.load_tokenizer(self._source.folder, encoder=False)
+        else:
+            rows = self._settings.vocabulary or self._source.preset.vocabulary
+            self._tokenizer = vocabularies.load(vocabularies.file(corpus.train, rows, cache), ends=False)
+            # One mark begins and ends a text, as published: each text ends where the next begins.
+            end = vocabularies.SPECIAL.end
+            self._source.fit(
+                Fitting(vocabulary=rows, special=SpecialIds(pad=vocabularies.SPECIAL.pad, start=end, end=end))
+            )
+        for split in SPLITS[1:]:
+            self._examples[split] = self._prompts(corpus, split)
+
+    def data_info(self) -> DataInfo:
+        """Return what the data are."""
+        corpus = self._prepared()
+        contents = {
+            "train": corpus.train,
+            **{
+                split: [f"{text}\x1d{target}" for text, target in zip(each.texts, each.targets, strict=True)]
+                for split, each in self._examples.items()
+            },
+        }
+        return language.info(corpus.source, corpus.note, contents)
+
+    def examples(self, split: str) -> Examples:
+        """Return `validation` or `test` as prompts with what follows them, or the paragraphs of `train`.
+
+        Raises: DataError: no such split.
+        """
+        corpus = self._prepared()
+        if split in self._examples:
+            return self._examples[split]
+        texts = corpus.split(split)
+        return Examples(item_ids=tuple(range(len(texts))), texts=texts)
+
+    def tokenizer(self) -> Any:
+        """Return the tokeniser."""
+        self._prepared()
+        return self._tokenizer
+
+    def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
+        """Return the share of each item's `ids_NT` that are the tokens the text really goes on with."""
+        truths = self._ids([f" {target}" for target in examples.targets])
+        return tuple(
+            sum(int(token) == truth for token, truth in zip(row, ids, strict=False)) / min(len(row), len(ids))
+            for row, ids in zip(outputs, truths, strict=True)
+        )
+
+    def evaluate(self, model: Any, examples: Examples, device: str) -> Evaluation:
+        """Return the share of tokens predicted right an item, and perplexity and loss in nats a token beside it.
+
+        Each token after the first is predicted from the true ones before it, in texts cut at `max_length` tokens.
+        """
+        import torch
+
+        model.to(device).eval()
+        wholes = [f"{text} {target}" for text, target in zip(examples.texts, examples.targets, strict=True)]
+        ids = [row[: self.max_length] for row in self._ids(wholes)]
+        scores: list[float] = []
+        total, tokens = 0.0, 0
+        with torch.inference_mode():
+            for start in range(0, len(ids), EVALUATION_BATCH):
+                losses_NT, right_NT, mask_NT = _predicted(
+                    model, self._padded(ids[start : start + EVALUATION_BATCH], device)
+                )
+                total += float((losses_NT * mask_NT).sum())
+                tokens += int(mask_NT.sum())
+                scores += ((right_NT * mask_NT).sum(1) / mask_NT.sum(1)).tolist()
+        loss = total / tokens
+        return Evaluation(scores=tuple(scores), measures={"perplexity": math.exp(loss), "loss_nats": loss})
+
+    def has_pretrained(self) -> str | None:
+        """Return None if pretrained weights are at hand, else the reason why not."""
+        return self._source.has_pretrained()
+
+    def model_info(self) -> ModelInfo:
+        """Return what the model is."""
+        return self._source.info()
+
+    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
+        """Return a fresh float32 model on the CPU.
+
+        Raises: ModelError: no pretrained weights, or they do not fit.
+        """
+        return self._source.new(pretrained=pretrained, seed=seed)
+
+    def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
+        """Refuse a size that needs more memory than the device has free.
+
+        Raises: ModelError: says the estimate and what is free.
+        """
+        self._source.refuse_unless_fits(training=training, batch=batch_size, length=self.max_length, device=device)
+
+    def objective(self, device: str) -> NextToken:
+        """Return the training text as one stream, an end after each paragraph, cut into blocks of `max_length`.
+
+        Raises: DataError: there is less text than one block.
+        """
+        end = self.tokenizer().eos_token_id
+        stream = [token for row in self._ids(self._prepared().train) for token in (*row, end)]
+        return NextToken(stream, self.max_length, device)
+
+    def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
+        """Return `ids_NT` that the model generates greedily, T = `new_tokens`; nothing ends a text before that."""
+        return self._generated(model, texts, batch_size, padding, device, self.new_tokens)
+
+    def prefill(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
+        """Read the prompts and return the first token of each, `ids_N1`."""
+        return self._generated(model, texts, batch_size, padding, device, 1)
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write configuration, safetensors weights and tokeniser."""
+        sources.save(model, self.tokenizer(), folder)
+
+    def load(self, folder: Path) -> torch.nn.Module:
+        """Return a saved model in eval mode on the CPU.
+
+        Raises: ModelError: the folder is not what `save` leaves.
+        """
+        return sources.load(folder, "causal")
+
+    def _generated(
+        self, model: Any, texts: Sequence[str], batch_size: int, padding: Padding, device: str, new_tokens: int
+    ) -> Outputs:
+        import numpy as np
+
+        room = self.max_length - self.new_tokens
+        ids = [row[-room:] for row in self._ids(texts)]
+        width = room if padding == "max_length" else None
+        parts = [
+            generate(
+                model,
+                # A prompt stands at the right edge, where its continuation begins.
+                self._padded(ids[start : start + batch_size], device, width=width, left=True),
+                new_tokens=new_tokens,
+                pad=self._pad(),
+                end=None,
+            )
+            for start in range(0, len(ids), batch_size)
+        ]
+        written: Outputs = np.concatenate(parts)
+        return written
+
+    def _prompts(self, corpus: language.Corpus, split: str) -> Examples:
+        words = self._settings.prompt_words
+        cut = [text.split() for text in corpus.split(split)]
+        rows = [row for row, each in enumerate(cut) if len(each) >= words + max(1, words // 2)]
+        if not rows:
+            raise DataError(
+                f"{corpus.source}: no paragraph of the {split} split is longer than a prompt of {words} words and half "
+                "as many after it; set a smaller workload.prompt_words"
+            )
+        kept = language.drawn([" ".join(cut[row]) for row in rows], getattr(self._data.limit, split))
+        rows = [rows[place] for place in kept]
+        return Examples(
+            item_ids=tuple(rows),
+            texts=tuple(" ".join(cut[row][:words]) for row in rows),
+            targets=tuple(" ".join(cut[row][words:]) for row in rows),
+        )
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = self.tokenizer()(list(texts), add_special_tokens=False)["input_ids"]
+        return found
+
+    def _pad(self) -> int:
+        tokenizer = self.tokenizer()
+        number = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        return int(number)
+
+    def _padded(self, ids: list[list[int]], device: str, *, width: int | None = None, left: bool = False) -> Inputs:
+        return padded(ids, self._pad(), device, width=width, side="left" if left else "right")
+
+    def _prepared(self) -> language.Corpus:
+        if self._corpus is None:
+            raise DataError("the workload is not prepared; call prepare(cache) first")
+        return self._corpus
+
+
+class NextToken:
+    """Cross-entropy of each token of a block of running text, given the block's tokens before it."""
+
+    def __init__(self, stream: Sequence[int], length: int, device: str) -> None:
+        import torch
+
+        self.size = len(stream) // length
+        if self.size == 0:
+            raise DataError(
+                f"the training text has {len(stream)} tokens, fewer than one block of {length}; give more text, or a "
+                "smaller workload.max_length"
+            )
+        self._blocks_NT = torch.tensor(stream[: self.size * length], dtype=torch.long).view(self.size, length)
+        self._device = device
+
+    def loss(self, model: Any, rows: Sequence[int]) -> torch.Tensor:
+        """Return the mean loss in nats a predicted token."""
+        import torch
+
+        ids_NT = self._blocks_NT[list(rows)].to(self._device)
+        logits_NTV = model(input_ids=ids_NT, use_cache=False).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(logits_NTV.flatten(0, 1), ids_NT[:, 1:].flatten())
+
+
+def _predicted(model: Any, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the loss of each token after the first, whether it was the likeliest, and whether it is one."""
+    import torch
+
+    ids_NT = inputs["input_ids"][:, 1:]
+    logits_NTV = model(**inputs, use_cache=False).logits[:, :-1].float()
+    losses_NT = torch.nn.functional.cross_entropy(logits_NTV.transpose(1, 2), ids_NT, reduction="none")
+    return losses_NT, logits_NTV.argmax(-1) == ids_NT, inputs["attention_mask"][:, 1:]
