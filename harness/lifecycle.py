@@ -90,18 +90,20 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
     """One training followed by one way of inferring, as measured.
 
     `train_low_j`/`train_high_j` are None where the training's interval is unknown; intervals are statistical.
+    `workload` tells workloads apart where the run holds several; pipelines of unlike workloads are never compared.
     `train`, `build` and `task` are the joules of each with their bounds and how they are known, `bill` says by what
     meter each domain is known.
     `parity_tasks` is N*, with its interval where both parts have one; where joules are mixed the model's error is in
     it. `against_baseline` says after how many tasks this pipeline has paid back what it costs more, beforehand, than
     the baseline inference on the same model.
-    `not_worse` says whether its accuracy is shown to be within the run's margin of the most accurate pipeline's, on
-    the same items; None where accuracy is not known.
+    `not_worse` says whether its quality is shown to be within the run's margin of the best pipeline's on its workload,
+    on the same items; None where quality is not known.
     """
 
     train_technique: str
     infer_technique: str
     group: str
+    workload: str = ""
     train_case_id: str
     infer_case_id: str
     train_j: float
@@ -128,18 +130,22 @@ class Pipeline(Frozen, frozen=True, kw_only=True):
 
 
 class Cheapest(Frozen, frozen=True, kw_only=True):
-    """The pipeline with the fewest joules at N requests; `among` pipelines that are not worse in accuracy."""
+    """The pipeline with the fewest joules at N requests on a workload, `among` those that are not worse in quality."""
 
     requests: int
     pipeline: str
     group: str
+    workload: str = ""
     energy_j: float
     inference_share: float
     among: int
 
 
 class Lifecycle(Frozen, frozen=True, kw_only=True):
-    """All measured pipelines, cheapest first at the largest N; `gaps` says which pairs are missing and why."""
+    """All measured pipelines, those of a workload together, cheapest first; `gaps` says which pairs are missing, why.
+
+    `cheapest` has each number of requests once for each workload whose pipelines can be ranked.
+    """
 
     pipelines: tuple[Pipeline, ...]
     cheapest: tuple[Cheapest, ...]
@@ -158,26 +164,33 @@ def lifecycle(run: Results, baselines: Mapping[Phase, str] | None = None) -> Lif
     for record in run.records:
         if record.case.phase is not Phase.INFER or not isinstance(record.outcome, Ok):
             continue
+        name = run.info.name_of(record.case)
         source = records.get(record.case.trained_by or "")
         if source is None:
-            gaps.append(f"{record.case.name}: the training of its model is not in this run")
+            gaps.append(f"{name}: the training of its model is not in this run")
+            continue
+        if stats.steps_trained(source) == 0:
+            gaps.append(f"{source.case.technique} trains no step, so there is no training to set against inference")
             continue
         trainings = [each for each in stats.repetitions(source, run.records) if isinstance(each.outcome, Ok)]
         try:
-            pipelines.append(
-                _pipeline(trainings, record, run.info.confidence, is_baseline=record.case.technique == base)
-            )
+            pipelines.append(_pipeline(trainings, record, run.info, is_baseline=record.case.technique == base))
         except (NotMeasured, InvalidMeasurement) as error:
-            gaps.append(f"{record.case.name}: {error}")
+            gaps.append(f"{name}: {error}")
     paid = [_against_baseline(each, pipelines, records, run.info.confidence) for each in pipelines]
-    judged = _judge_quality(paid, records, run)
-    joined = tuple(sorted(judged, key=lambda each: each.per_task.estimate))
-    unlike = _unlike(joined)
+    joined: list[Pipeline] = []
+    cheapest: list[Cheapest] = []
+    for workload in dict.fromkeys(each.workload for each in paid):
+        judged = _judge_quality([each for each in paid if each.workload == workload], records, run)
+        unlike = _unlike(judged)
+        joined += sorted(judged, key=lambda each: each.per_task.estimate)
+        gaps += unlike
+        cheapest += [] if unlike else [cheapest_at(judged, n) for n in REQUESTS]
     return Lifecycle(
-        pipelines=joined,
-        cheapest=tuple(cheapest_at(joined, n) for n in REQUESTS) if joined and not unlike else (),
+        pipelines=tuple(joined),
+        cheapest=tuple(cheapest),
         published=PUBLISHED_SPLITS,
-        gaps=(*gaps, *unlike),
+        gaps=tuple(dict.fromkeys(gaps)),
     )
 
 
@@ -198,7 +211,7 @@ def inference_share(pipeline: Pipeline, requests: float) -> float:
 
 
 def cheapest_at(pipelines: Sequence[Pipeline], requests: int) -> Cheapest:
-    """Return the pipeline with the fewest joules at N among those not worse in accuracy (all, if none is known).
+    """Return the pipeline with the fewest joules at N among those not worse in quality (all, if none is known).
 
     Raises: NotMeasured: there is no pipeline.
     """
@@ -210,13 +223,15 @@ def cheapest_at(pipelines: Sequence[Pipeline], requests: int) -> Cheapest:
         requests=requests,
         pipeline=best.name,
         group=best.group,
+        workload=best.workload,
         energy_j=energy_at(best, requests),
         inference_share=inference_share(best, requests),
         among=len(good),
     )
 
 
-def _pipeline(trainings: Sequence[Record], infer: Record, confidence: float, *, is_baseline: bool) -> Pipeline:
+def _pipeline(trainings: Sequence[Record], infer: Record, info: RunInfo, *, is_baseline: bool) -> Pipeline:
+    confidence = info.confidence
     if not trainings:
         raise NotMeasured("the training of its model did not end well")
     train, cost = trainings[0], stats.training_interval(trainings, confidence)
@@ -236,7 +251,8 @@ def _pipeline(trainings: Sequence[Record], infer: Record, confidence: float, *, 
     return Pipeline(
         train_technique=train.case.technique,
         infer_technique=infer.case.technique,
-        group=_group(infer),
+        group=info.group_of(infer.case),
+        workload=info.labels.get(infer.case_id, ""),
         train_case_id=infer.case.trained_by or train.case_id,
         infer_case_id=infer.case_id,
         train_j=cost.total.energy_j,
@@ -304,7 +320,7 @@ def _ways(bill: Mapping[str, Sequence[str]]) -> str:
 
 
 def _judge_quality(pipelines: Sequence[Pipeline], records: Mapping[str, Record], run: Results) -> list[Pipeline]:
-    """Compare each pipeline's answers with those of the most accurate one, item by item."""
+    """Compare the answers of pipelines on one workload with those of the best of them, item by item."""
     from msgspec.structs import replace
 
     known = [each for each in pipelines if each.quality is not None and records[each.infer_case_id].item_scores]
@@ -327,9 +343,3 @@ def _output_difference(folder: Path, mine: Record, theirs: Record) -> float | No
         return store.largest_output_difference(folder, mine, theirs)
     except (NotMeasured, IncomparableRecords, ResultsError):
         return None
-
-
-def _group(infer: Record) -> str:
-    case = infer.case
-    threads = f"{case.threads} threads" if case.threads != 1 else None
-    return "/".join(part for part in (case.device, case.scenario, threads) if part)

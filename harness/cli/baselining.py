@@ -49,14 +49,16 @@ def show(number: int, results: Path, *, as_json: bool) -> int:
     baselines.verify(path, entry)
     run = store.load_run(path.parent / entry.run)
     if as_json:
-        print_json({"entry": entry, "cases": [record.case.name for record in run.records], "host": run.info.host})
+        print_json(
+            {"entry": entry, "cases": [run.info.name_of(record.case) for record in run.records], "host": run.info.host}
+        )
         return 0
     click.echo(_line(entry))
     click.echo(f"  chain {entry.previous_sha256 or 'begins here'} -> {entry.sha256}")
     for name, sha256 in entry.files.items():
         click.echo(f"  {sha256[:12]}  {name}: as it was added")
     for record in run.records:
-        click.echo(f"  {record.case_id}  {record.case.name}")
+        click.echo(f"  {record.case_id}  {run.info.name_of(record.case)}")
     return 0
 
 

@@ -13,6 +13,10 @@ _RESULTS = click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+_BUDGET = click.option("--budget", metavar="DURATION", help="Wall time the run may take, for example 90s or 10m.")
+_FRESH = click.option(
+    "--fresh", is_flag=True, help="Start anew even if an interrupted run of this suite could be resumed."
+)
 _SELECT = click.option(
     "-k", "select", default="", metavar="EXPRESSION", help="Keep cases whose name matches, as in pytest."
 )
@@ -21,10 +25,10 @@ _SELECT = click.option(
 @click.command()
 @_SUITE
 @_OVERRIDES
-@click.option("--budget", metavar="DURATION", help="Wall time the run may take, for example 90s or 10m.")
+@_BUDGET
 @_SELECT
 @_RESULTS
-@click.option("--fresh", is_flag=True, help="Start anew even if an interrupted run of this suite could be resumed.")
+@_FRESH
 @_JSON
 def run(
     suite: Path, overrides: tuple[str, ...], budget: str | None, select: str, results: Path, fresh: bool, as_json: bool
@@ -40,7 +44,35 @@ def run(
     """
     from harness.cli import running
 
-    return running.run(suite, overrides, budget, select, results, fresh=fresh, as_json=as_json)
+    return running.run(running.Request(suite, overrides, budget, select, results, fresh, as_json))
+
+
+@click.command()
+@_SUITE
+@_OVERRIDES
+@click.option(
+    "--over",
+    multiple=True,
+    metavar="AXIS=VALUE,VALUE",
+    help="An axis and its values: workload.*, infer.* (a technique's parameter), measure.threads; may be given again.",
+)
+@_BUDGET
+@_SELECT
+@_RESULTS
+@_FRESH
+@_JSON
+def sweep(suite: Path, over: tuple[str, ...], **options: Any) -> int:
+    """Run a suite at every combination of values, interleaved, and fit how energy a task scales.
+
+    Axes come from `sweep:` in the suite and from --over. Others are compared with the first value of every axis.
+
+    \b
+    joulebench sweep configs/quick.yaml --over workload.max_length=32,64,128
+    joulebench sweep configs/quick.yaml --over workload.max_length=32,128 --over measure.threads=1,2
+    """
+    from harness.cli import running, sweeping
+
+    return sweeping.sweep(running.Request(path=suite, **options), over)
 
 
 @click.command()

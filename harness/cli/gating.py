@@ -25,7 +25,7 @@ from harness.gate.junit import render_junit
 from harness.gate.markdown import render_markdown
 from harness.gate.model import GateResult
 from harness.gate.survey import Folders
-from harness.plan import matcher
+from harness.selecting import matcher
 from harness.units import parse_duration_s
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -14,22 +16,27 @@ from harness import plan as planning
 from harness.cli.output import cache_folder, print_json, progress_bar
 from harness.engines.local import LocalEngine, exclusive
 from harness.errors import InvalidMeasurement, UsageError
-from harness.records import Failed, RunInfo
+from harness.records import Case, Failed, RunInfo
 
 
-def run(
-    path: Path,
-    overrides: tuple[str, ...],
-    budget: str | None,
-    select: str,
-    results: Path,
-    *,
-    fresh: bool,
-    as_json: bool,
-) -> int:
+class Request(NamedTuple):
+    """What was typed; `sweep` are axes with their values, beside those of the suite."""
+
+    path: Path
+    overrides: tuple[str, ...]
+    budget: str | None
+    select: str
+    results: Path
+    fresh: bool
+    as_json: bool
+    sweep: Mapping[str, Sequence[Any]] = MappingProxyType({})
+
+
+def run(request: Request) -> int:
     """Run a suite; return 0, or 13 when a case failed."""
-    suite = _suite(path, overrides, budget)
-    plan = _expand(suite, path, select)
+    path = request.path
+    suite = _suite(path, request.overrides, request.budget, request.sweep)
+    plan = _expand(suite, path, request.select)
     if not plan.cases:
         reasons = "; ".join(sorted({skip.reason for skip in plan.skips}))
         raise UsageError(f"nothing of {path} can run here, every case is skipped: {reasons}")
@@ -41,8 +48,8 @@ def run(
         require_arrow()
     info = _run_info(suite, plan)
     with exclusive():
-        earlier = None if fresh else store.unfinished(results, info)
-        folder = earlier or store.create_run(results, info)
+        earlier = None if request.fresh else store.unfinished(request.results, info)
+        folder = earlier or store.create_run(request.results, info)
         config.write_suite(suite, folder / "suite.yaml")
         existing = store.load_run(folder)
         kept = len(store.settled(existing.records))
@@ -51,7 +58,7 @@ def run(
             finished = schedule.execute(
                 plan, suite, path.parent, cache_folder(), existing, LocalEngine(folder / "logs"), show
             )
-    return _report(finished, as_json=as_json)
+    return _report(finished, as_json=request.as_json)
 
 
 def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, as_json: bool) -> int:
@@ -66,8 +73,8 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
         print_json(
             {
                 "suite": suite.suite,
-                "run": [_case_row(case) for case in plan.cases],
-                "skip": [{**_case_row(skip.case), "reason": skip.reason} for skip in plan.skips],
+                "run": [_case_row(case, plan) for case in plan.cases],
+                "skip": [{**_case_row(skip.case, plan), "reason": skip.reason} for skip in plan.skips],
                 "note": plan.note,
                 "estimate_s": seconds,
                 "estimate_leaves_out": unknown,
@@ -77,9 +84,9 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
         return 0
     for case in plan.cases:
         after = f"  (on the model of {case.trained_by})" if case.trained_by else ""
-        click.echo(f"run   {case.case_id}  {case.name}{after}")
+        click.echo(f"run   {case.case_id}  {plan.name_of(case)}{after}")
     for skip in plan.skips:
-        click.echo(f"skip  {skip.case.case_id}  {skip.case.name}: {skip.reason}")
+        click.echo(f"skip  {skip.case.case_id}  {plan.name_of(skip.case)}: {skip.reason}")
     if plan.note:
         click.echo(f"note  {plan.note}")
     left_out = f", and the training time of {', '.join(unknown)}, never run on this host" if unknown else ""
@@ -87,8 +94,10 @@ def plan(path: Path, overrides: tuple[str, ...], select: str, results: Path, *, 
     return 0
 
 
-def _suite(path: Path, overrides: tuple[str, ...], budget: str | None) -> config.Suite:
-    return config.load_suite(path, (*overrides, *((f"budget={budget}",) if budget else ())))
+def _suite(
+    path: Path, overrides: tuple[str, ...], budget: str | None, sweep: Mapping[str, Sequence[Any]] | None = None
+) -> config.Suite:
+    return config.load_suite(path, (*overrides, *((f"budget={budget}",) if budget else ())), sweep)
 
 
 def _expand(suite: config.Suite, path: Path, select: str) -> planning.Plan:
@@ -98,8 +107,9 @@ def _expand(suite: config.Suite, path: Path, select: str) -> planning.Plan:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _case_row(case: Any) -> dict[str, Any]:
-    return {"case_id": case.case_id, "name": case.name, **msgspec.to_builtins(case)}
+def _case_row(case: Case, plan: planning.Plan) -> dict[str, Any]:
+    about = {"case_id": case.case_id, "name": plan.name_of(case), "part": plan.part_of.get(case.case_id, 0)}
+    return {**about, **msgspec.to_builtins(case)}
 
 
 def _run_info(suite: config.Suite, plan: planning.Plan) -> RunInfo:
@@ -109,7 +119,7 @@ def _run_info(suite: config.Suite, plan: planning.Plan) -> RunInfo:
         run_id=f"{started.replace('-', '').replace(':', '')}-{suite.suite}",
         suite_name=suite.suite,
         suite_sha256=suite.sha256,
-        suite=msgspec.to_builtins(suite),
+        suite=suite.plain,
         host=msgspec.to_builtins(machine),
         host_fingerprint=host.fingerprint(machine),
         code_version=code_version(),
@@ -117,6 +127,7 @@ def _run_info(suite: config.Suite, plan: planning.Plan) -> RunInfo:
         confidence=suite.measure.confidence,
         quality_margin=suite.measure.quality_margin,
         case_ids=plan.case_ids,
+        labels=plan.labels,
     )
 
 

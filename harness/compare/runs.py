@@ -40,7 +40,7 @@ class CaseVerdict(Frozen, frozen=True, kw_only=True):
 
     `change` is the ratio to the interleaved baseline in B over that in A, `adjusted_p` Holm's;
     `raw_ratio` is joules in B over joules in A, drift of the machine included (a task for infer cases,
-    one training for train cases). `quality` is B − A on the same items.
+    one training for train cases). `quality` is B − A on the same items, by `metric`.
     """
 
     case_id: str
@@ -51,6 +51,7 @@ class CaseVerdict(Frozen, frozen=True, kw_only=True):
     adjusted_p: float | None = None
     raw_ratio: float | None = None
     quality: stats.Difference | None = None
+    metric: str | None = None
 
 
 class RunComparison(Frozen, frozen=True, kw_only=True):
@@ -92,7 +93,10 @@ def compare_runs(
         _same_material(records_a[case_id], records_b[case_id])
     bases = _baselines(compare_techniques(a, baselines)), _baselines(compare_techniques(b, baselines))
     drafts = [_draft(case_id, (records_a, records_b), bases, alpha, len(common)) for case_id in common]
-    cases = _with_verdicts(drafts, alpha, tolerance)
+    cases = tuple(
+        msgspec.structs.replace(each, name=a.info.name_of(records_a[each.case_id].case))
+        for each in _with_verdicts(drafts, alpha, tolerance)
+    )
     n = sum(case.change is not None for case in cases)
     return RunComparison(
         run_a=a.info.run_id,
@@ -106,8 +110,8 @@ def compare_runs(
             f"'pass' means that the change is shown to be within ±{tolerance:.1%}"
         ),
         cases=cases,
-        only_in_a=tuple(record.case.name for key, record in records_a.items() if key not in records_b),
-        only_in_b=tuple(record.case.name for key, record in records_b.items() if key not in records_a),
+        only_in_a=tuple(a.info.name_of(record.case) for key, record in records_a.items() if key not in records_b),
+        only_in_b=tuple(b.info.name_of(record.case) for key, record in records_b.items() if key not in records_a),
     )
 
 
@@ -184,7 +188,10 @@ def _draft(
     if failed:
         return _Draft(case=case)
     case = msgspec.structs.replace(
-        case, raw_ratio=_raw_ratio(a, b), quality=_quality(a, b, stats.familywise(1 - alpha, k))
+        case,
+        raw_ratio=_raw_ratio(a, b),
+        quality=_quality(a, b, stats.familywise(1 - alpha, k)),
+        metric=b.quality.metric if b.quality else None,
     )
     partners = [base.get(case_id) for base in bases]
     if partners[0] is None or partners[1] is None or partners[0] != partners[1]:

@@ -48,9 +48,10 @@ class TechniqueComparison(Frozen, frozen=True, kw_only=True):
 
     `ratio` and `time_ratio` are technique / baseline a task; `quality` is technique − baseline on the same
     items. What is None could not be made; `gaps` says why. `largest_output_difference` is the largest
-    absolute difference of any output value over the items that both answered. `at_model_bounds` are the ratio with
-    every modelled joule at its low and at its high, where counted ones beside them keep the model's error
-    from cancelling; the verdict and the break-even hold for them too.
+    absolute difference of any output value over the items that both answered, `token_agreement` the share of the
+    baseline's tokens that the technique wrote in the same place (None where outputs are no tokens).
+    `at_model_bounds` are the ratio with every modelled joule at its low and at its high, where counted ones beside
+    them keep the model's error from cancelling; the verdict and the break-even hold for them too.
     """
 
     case_id: str
@@ -63,6 +64,7 @@ class TechniqueComparison(Frozen, frozen=True, kw_only=True):
     time_ratio: stats.Interval | None = None
     quality: stats.Difference | None = None
     largest_output_difference: float | None = None
+    token_agreement: float | None = None
     peak_memory_bytes: int | None = None
     baseline_peak_memory_bytes: int | None = None
     build: stats.Total | None = None
@@ -95,17 +97,10 @@ def default_baselines() -> dict[Phase, str]:
     return {phase: catalogue.baseline(phase) for phase in Phase if catalogue.find(phase)}
 
 
-def group_name(record: Record) -> str:
-    """Return what the interleaved cases share, for people: `cpu/offline`, threads only where not 1."""
-    case = record.case
-    parts = [case.device, *([case.scenario] if case.scenario else [])]
-    if case.threads != 1:
-        parts.append(f"{case.threads} threads")
-    return "/".join(parts)
-
-
 def compare_techniques(run: Results, baselines: Mapping[Phase, str] | None = None) -> tuple[GroupComparison, ...]:
     """Compare each infer technique with the baseline of its group.
+
+    A group shares everything but the technique; unlike workloads are never in one.
 
     Cases that cannot be compared carry the verdict `not measured` and the reason; nothing is left out.
     """
@@ -114,8 +109,8 @@ def compare_techniques(run: Results, baselines: Mapping[Phase, str] | None = Non
     for record in run.records:
         case = record.case
         if case.phase is Phase.INFER:
-            key = (msgspec.json.encode(case.workload, order="sorted"), case.device, case.scenario, case.threads,
-                   case.seed, case.trained_by)  # fmt: skip
+            key = (run.info.labels.get(record.case_id), msgspec.json.encode(case.workload, order="sorted"), case.device,
+                   case.scenario, case.threads, case.seed, case.trained_by)  # fmt: skip
             groups.setdefault(key, []).append(record)
     return tuple(_compare_group(run, records, baseline) for records in groups.values())
 
@@ -127,7 +122,7 @@ def _compare_group(run: Results, records: Sequence[Record], baseline_name: str |
     k = sum(isinstance(record.outcome, Ok) for record in others)
     each = stats.familywise(run.info.confidence, k)
     return GroupComparison(
-        name=group_name(records[0]),
+        name=run.info.group_of(records[0].case),
         case_ids=tuple(record.case_id for record in records),
         baseline_id=base.case_id if base else None,
         confidence=run.info.confidence,
@@ -171,6 +166,9 @@ def _compare(run: Results, record: Record, base: Record | None, confidence: floa
             lambda: stats.quality_difference(record, base, confidence, output_difference=output_difference),
         ),
         largest_output_difference=output_difference,
+        token_agreement=None
+        if output_difference is None
+        else _try(gaps, "token agreement", lambda: store.token_agreement(run.folder, record, base)),
         peak_memory_bytes=_try(gaps, "peak memory", lambda: stats.peak_memory_bytes(record)),
         baseline_peak_memory_bytes=_try(gaps, "peak memory of the baseline", lambda: stats.peak_memory_bytes(base)),
         build=build,

@@ -188,7 +188,7 @@ def _same_host(stored: RunInfo, current: RunInfo) -> None:
 def _worth_keeping(run: Results) -> None:
     if run.info.finished_utc is None:
         raise ResultsError(f"run {run.info.run_id} has not ended; `joulebench run` goes on with it, then add it")
-    failed = [record.case.name for record in run.records if isinstance(record.outcome, Failed)]
+    failed = [run.info.name_of(record.case) for record in run.records if isinstance(record.outcome, Failed)]
     if failed:
         raise ResultsError(f"run {run.info.run_id} has failed cases ({', '.join(failed)}); repair them and run again")
     if not any(isinstance(record.outcome, Ok) for record in run.records):

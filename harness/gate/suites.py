@@ -33,11 +33,11 @@ _ADVICE = "a slot that takes so long cannot be gated: make the suite smaller"
 
 
 class SuiteCase(NamedTuple):
-    """One infer case of one arm; `train` is what its model is trained by."""
+    """One infer case of one arm; `train` is what its model is trained by, `slice_size` how many texts it is handed."""
 
     case: Case
     train: Case
-    suite: config.Suite
+    slice_size: int
     file: Path
 
 
@@ -109,16 +109,17 @@ def expand(target: SuiteTarget, built: Built, log: Path) -> dict[str, SuiteCase]
     if done.returncode != 0:
         raise ConfigError(f"{target.suite} cannot be planned in {built.root}; {log} says why")
     suite = config.load_suite(file)
-    planned = [_case(row) for row in msgspec.json.decode(done.stdout)["run"]]
-    training = {case.case_id: case for case in planned if case.phase is Phase.TRAIN}
+    rows = msgspec.json.decode(done.stdout)["run"]
+    planned = [(_case(row), row) for row in rows]
+    training = {case.case_id: case for case, _ in planned if case.phase is Phase.TRAIN}
     found: dict[str, SuiteCase] = {}
     seen: Counter[str] = Counter()
-    for case in planned:
+    for case, row in planned:
         if case.phase is Phase.INFER and case.trained_by in training:
-            name = f"{target.stem}/{case.name.removeprefix('infer/')}"
+            name = f"{target.stem}/{row['name'].replace('infer/', '', 1)}"
             seen[name] += 1
             name = name if seen[name] == 1 else f"{name}#{seen[name]}"
-            found[name] = SuiteCase(case, training[case.trained_by], suite, file)
+            found[name] = SuiteCase(case, training[case.trained_by], _slice_size(suite, row), file)
     return found
 
 
@@ -172,9 +173,15 @@ def _start(case: Case, of: SuiteCase, folder: Path, model: Path | None) -> Start
         trained_id=case.trained_by,
         # The worker's own meters are not used; this one needs nothing but the clock.
         meters=("modelled",),
-        slice_size=of.suite.infer.slice if of.suite.infer else 32,
+        slice_size=of.slice_size,
         base_folder=str(of.file.parent),
     )
+
+
+def _slice_size(suite: config.Suite, row: dict[str, Any]) -> int:
+    # A joulebench that knows no parts does not say which one; its suites have one.
+    infer = suite.all_parts[row.get("part", 0)].infer
+    return infer.slice if infer else 32
 
 
 def _session(name: str, case: Case, built: Built, log: Path, seed: int) -> LocalSession:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from harness import workloads
 from harness.errors import ConfigError, WorkerFailed
 from harness.gate import arms, suites
 from harness.gate.arms import Resolved, Worker
@@ -155,7 +156,8 @@ def _modelled(
         found.settle(name, Verdict.INVALID, f"its model could not be trained: {model}")
         return
     start = partial(_start_suite, {"base": base, "head": head}, model, found.meters)
-    found.cases.append(Gated(name=name, agree=False, metric="accuracy", start=start))
+    metric = workloads.load(base.case.workload, base.case.seed).metric
+    found.cases.append(Gated(name=name, agree=False, metric=metric, start=start))
 
 
 def _start_suite(

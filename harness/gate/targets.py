@@ -25,11 +25,11 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from harness.config import line_of, path_of, read_mapping
 from harness.errors import ConfigError
 from harness.gate.keys import MIN_BLOCKS, MIN_FORKS
 from harness.gate.model import Policy
 from harness.records import Frozen
+from harness.yamlfile import line_of, path_of, read_mapping
 
 EXAMPLE = """\
 cases:

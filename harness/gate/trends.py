@@ -105,9 +105,11 @@ def _ok(record: Record) -> bool:
 def _names(*runs: Results) -> Callable[[Record], str]:
     """Return how cases are called: as `gate --base` calls those of a suite, with their id where that names several."""
     ids: dict[str, set[str]] = {}
+    labels = {case_id: label for run in runs for case_id, label in run.info.labels.items()}
 
     def bare(record: Record) -> str:
-        return f"{runs[0].info.suite_name}/{record.case.name.removeprefix('infer/')}"
+        called = record.case.named(labels.get(record.case_id, "")).replace("infer/", "", 1)
+        return f"{runs[0].info.suite_name}/{called}"
 
     for run in runs:
         for record in run.records:

@@ -77,13 +77,14 @@ def of_run(run: Results) -> Figures:
     left_out: dict[str, str] = {}
     for record in run.records:
         name = _fullname(record)
+        shown = run.info.name_of(record.case)
         if isinstance(record.outcome, Skipped):
             left_out[name] = f"skipped: {record.outcome.reason}"
         elif isinstance(record.outcome, Failed):
             left_out[name] = f"failed: {record.outcome.message}"
         else:
             try:
-                figures.append(_of_record(record))
+                figures.append(_of_record(record, shown))
             except NotMeasured as error:
                 left_out[name] = str(error)
     info = run.info
@@ -122,7 +123,7 @@ def _fullname(record: Record) -> str:
     return f"{record.case.workload.name}/{record.case.name}[{record.case_id}]"
 
 
-def _of_record(record: Record) -> Figure:
+def _of_record(record: Record, name: str) -> Figure:
     """Return one case. Raises: NotMeasured: it has no windows of its kind."""
     training = record.case.phase is Phase.TRAIN
     kind = WindowKind.TRAIN if training else WindowKind.RUN
@@ -136,7 +137,7 @@ def _of_record(record: Record) -> Figure:
     if min(tasks) <= 0:
         raise NotMeasured(f"{record.case.name}: a block of its windows holds no task")
     figure = Figure(
-        name=record.case.name,
+        name=name,
         fullname=_fullname(record),
         group=f"{record.case.workload.name}/{record.case.phase.value}",
         per="training" if training else "task",

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from harness import stats
 from harness.compare import Results, TechniqueComparison, Verdict
 from harness.errors import InvalidMeasurement, NotMeasured
+from harness.lifecycle import Pipeline
 from harness.records import Phase, Provenance
 from harness.report import formats as f
 from harness.report.gather import Entry, Gathered, Group, Training, gather
 from harness.report.meter_tables import device_table, meter_table
 from harness.report.model import CurveChart, CurveData, EnergyBar, EnergyChart, LifeChart, LifeLine, Report, Sentence
 from harness.report.provenance import label, provenance_sentence
-from harness.report.tables import inference_tables, training_table
+from harness.report.sweep import sweep_charts, sweep_sentences, sweep_tables
+from harness.report.tables import inference_tables
+from harness.report.training_tables import training_tables
 from harness.report.wider_tables import facts_tables, lifecycle_tables, outcome_table
 from harness.report.wider_words import (
     FAKE_BANNER,
@@ -32,20 +35,22 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
     """
     gathered = gather(run, baselines)
     info = gathered.info
-    tables = [
+    tables = [*sweep_tables(gathered)]
+    tables += [
         table
         for group in gathered.groups
         for table in inference_tables(group, info.quality_margin, several=len(gathered.groups) > 1)
     ]
     others = (
-        training_table(gathered),
+        *training_tables(gathered),
         *lifecycle_tables(gathered),
         outcome_table(gathered),
         meter_table(gathered),
         device_table(gathered),
     )
     tables += [table for table in others if table is not None]
-    charts = [_energy_chart(group, info.quality_margin) for group in gathered.groups]
+    energy_charts = [_energy_chart(group, info.quality_margin) for group in gathered.groups]
+    curve_charts = [_curve_chart(name, trainings) for name, trainings in gathered.training_groups.items()]
     return Report(
         title=f"joulebench: {info.suite_name}",
         run_id=info.run_id,
@@ -54,11 +59,13 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
         sentences=tuple(_sentences(gathered)),
         doubts=doubt_lines(gathered),
         tables=(*tables, *facts_tables(gathered)),
-        energy_charts=tuple(chart for chart in charts if chart is not None),
-        curve_chart=_curve_chart(gathered.trainings),
-        life_chart=_life_chart(gathered),
+        energy_charts=tuple(chart for chart in energy_charts if chart is not None),
+        curve_charts=tuple(chart for chart in curve_charts if chart is not None),
+        life_charts=tuple(_life_charts(gathered)),
+        sweep_charts=sweep_charts(gathered),
         groups=tuple(group.result for group in gathered.groups),
         lifecycle=gathered.lifecycle,
+        sweeps=gathered.sweeps,
     )
 
 
@@ -73,6 +80,7 @@ def _sentences(run: Gathered) -> list[Sentence]:
     best = [recommended(group, margin) or group.baseline for group in run.groups]
     preferred = [entry.record.case_id for entry in best if entry is not None]
     return [
+        *sweep_sentences(run),
         *sentences,
         *training_sentences(run),
         *lifecycle_sentences(run, preferred),
@@ -91,14 +99,15 @@ def _energy_chart(group: Group, margin: float) -> EnergyChart | None:
     best = chosen.comparison if chosen is not None else min(saving, key=_ratio, default=None)
     title = f"No technique was shown to draw less than the baseline{where}"
     if best is not None and best.ratio is not None:
-        doubtful = "" if chosen is not None else ", but its accuracy is not settled"
+        doubtful = "" if chosen is not None else f", but its {group.metric} is not settled"
         title = f"{best.technique} draws {f.change(best.ratio.estimate)} than {best.baseline}{doubtful}{where}"
     front = [bar.technique for bar in bars if bar.on_front]
     return EnergyChart(
         group=group.result.name,
         provenance=label(entry.total for entry in entries if entry.total is not None),
         title=title,
-        pareto_title=f"Energy against accuracy{where}: {f.listed(front)} on the front" if front else "",
+        pareto_title=f"Energy against {group.metric}{where}: {f.listed(front)} on the front" if front else "",
+        metric=group.metric,
         bars=tuple(bars),
     )
 
@@ -128,47 +137,55 @@ def _bar(entry: Entry) -> EnergyBar | None:
         low_j=energy.low,
         high_j=energy.high,
         label=label,
-        accuracy=quality.value if quality else None,
-        accuracy_low=quality.low if quality else None,
-        accuracy_high=quality.high if quality else None,
+        quality=quality.value if quality else None,
+        quality_low=quality.low if quality else None,
+        quality_high=quality.high if quality else None,
     )
 
 
 def _on_front(bars: Sequence[EnergyBar]) -> list[EnergyBar]:
-    """Mark the bars that no other beats in energy without losing in accuracy."""
+    """Mark the bars that no other beats in energy without losing in quality."""
     from msgspec.structs import replace
 
     def beaten(bar: EnergyBar) -> bool:
-        mine = bar.accuracy
+        mine = bar.quality
         return mine is None or any(
-            other.accuracy is not None
+            other.quality is not None
             and other.energy_j <= bar.energy_j
-            and other.accuracy >= mine
-            and (other.energy_j, -other.accuracy) != (bar.energy_j, -mine)
+            and other.quality >= mine
+            and (other.energy_j, -other.quality) != (bar.energy_j, -mine)
             for other in bars
         )
 
     return [replace(bar, on_front=not beaten(bar)) for bar in bars]
 
 
-def _curve_chart(trainings: Sequence[Training]) -> CurveChart | None:
+def _curve_chart(group: str, trainings: Sequence[Training]) -> CurveChart | None:
     told = unlike(trainings)
     curves = [curve for curve in (_curve(each, told=told) for each in trainings) if curve is not None]
     if not curves:
         return None
     target = next((each.records[0].target_quality for each in trainings), None)
     reached = [each for each in trainings if each.to_target is not None]
-    title = "Validation accuracy over the energy spent"
+    metric = next(each.records[0].curve[0].quality.metric for each in trainings if each.records[0].curve)
+    where = f" ({group})" if group else ""
+    title = f"Validation {metric} over the energy spent"
     if target is not None and unlike(reached):
-        title = "Validation accuracy over the energy spent, known in unlike ways"
+        title = f"Validation {metric} over the energy spent, known in unlike ways"
     elif reached and target is not None:
         spent_j, best = min((each.to_target.energy_j, each.technique) for each in reached if each.to_target)
         title = f"{best} reaches {f.percent(target)} with {f.si(spent_j, 'J')}"
     elif target is not None:
         title = f"No training reached {f.percent(target)}"
-    metric = next(each.records[0].curve[0].quality.metric for each in trainings if each.records[0].curve)
     provenance = label(each.cost.total for each in trainings if each.cost is not None)
-    return CurveChart(title=title, provenance=provenance, metric=metric, target=target, curves=tuple(curves))
+    return CurveChart(
+        group=group,
+        title=f"{title}{where}",
+        provenance=provenance,
+        metric=metric,
+        target=target,
+        curves=tuple(curves),
+    )
 
 
 def _curve(training: Training, *, told: bool) -> CurveData | None:
@@ -188,20 +205,27 @@ def _curve(training: Training, *, told: bool) -> CurveData | None:
     )
 
 
-def _life_chart(run: Gathered) -> LifeChart | None:
-    """Show the baseline's pipeline and the recommended one (or the cheapest) of the first group."""
-    if not run.lifecycle.pipelines:
-        return None
-    first = next((each for each in run.lifecycle.pipelines if each.is_baseline), run.lifecycle.pipelines[0])
+def _life_charts(run: Gathered) -> list[LifeChart]:
+    workloads = dict.fromkeys(each.workload for each in run.lifecycle.pipelines)
+    return [
+        _life_chart(run, workload, [each for each in run.lifecycle.pipelines if each.workload == workload])
+        for workload in workloads
+    ]
+
+
+def _life_chart(run: Gathered, workload: str, pipelines: Sequence[Pipeline]) -> LifeChart:
+    """Show the baseline's pipeline on a workload and the recommended one (or the cheapest) of the first group."""
+    first = next((each for each in pipelines if each.is_baseline), pipelines[0])
     group = next((each for each in run.groups if each.result.name == first.group), None)
     best = recommended(group, run.info.quality_margin) if group is not None else None
-    wanted = [
-        each for each in run.lifecycle.pipelines if best is not None and each.infer_case_id == best.record.case_id
-    ]
+    wanted = [each for each in pipelines if best is not None and each.infer_case_id == best.record.case_id]
     shown = wanted if first in wanted else [*wanted, first]
     lead = shown[0]
+    where = f", {workload}" if workload else ""
+    requests = f.count(lead.parity_tasks)
     return LifeChart(
-        title=f"Inference overtakes training after {f.count(lead.parity_tasks)} requests ({lead.infer_technique})",
+        group=workload,
+        title=f"Inference overtakes training after {requests} requests ({lead.infer_technique}{where})",
         provenance=label(total for each in shown for total in (each.train, each.task)),
         lines=tuple(
             LifeLine(

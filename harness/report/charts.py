@@ -38,9 +38,9 @@ def _paint_energy(axes: Any, chart: EnergyChart) -> None:
 
 
 def pareto_svg(chart: EnergyChart) -> str:
-    """Return energy against accuracy, with the Pareto front."""
-    bars = [bar for bar in chart.bars if bar.accuracy is not None]
-    points = "; ".join(f"{bar.technique} {f.si(bar.energy_j, 'J')}, {f.percent(bar.accuracy or 0.0)}" for bar in bars)
+    """Return energy against quality, with the Pareto front."""
+    bars = [bar for bar in chart.bars if bar.quality is not None]
+    points = "; ".join(f"{bar.technique} {f.si(bar.energy_j, 'J')}, {f.percent(bar.quality or 0.0)}" for bar in bars)
     alt = f"{chart.pareto_title}. {points}"
     return draw(f"pareto-{chart.group}", alt, lambda axes: _paint_pareto(axes, chart, bars))
 
@@ -48,19 +48,19 @@ def pareto_svg(chart: EnergyChart) -> str:
 def _paint_pareto(axes: Any, chart: EnergyChart, bars: list[EnergyBar]) -> None:
     front = sorted((bar for bar in bars if bar.on_front), key=lambda bar: bar.energy_j)
     axes.step(
-        [bar.energy_j for bar in front], [100 * (bar.accuracy or 0) for bar in front], where="post", color=SERIES[2],
+        [bar.energy_j for bar in front], [100 * (bar.quality or 0) for bar in front], where="post", color=SERIES[2],
         linewidth=1.6, linestyle=(0, (4, 2)), zorder=1,
     )  # fmt: skip
     for bar in bars:
         tone = TONES.get(bar.tone, MUTED)
-        x, y = bar.energy_j, 100 * (bar.accuracy or 0)
-        low, high = (100 * (side if side is not None else y / 100) for side in (bar.accuracy_low, bar.accuracy_high))
+        x, y = bar.energy_j, 100 * (bar.quality or 0)
+        low, high = (100 * (side if side is not None else y / 100) for side in (bar.quality_low, bar.quality_high))
         axes.errorbar(
             x, y, xerr=[[x - bar.low_j], [bar.high_j - x]], yerr=[[max(0.0, y - low)], [max(0.0, high - y)]], fmt="o",
             markersize=8, color=tone, ecolor=tone, elinewidth=1.4, capsize=3, zorder=2,
         )  # fmt: skip
-    lows = [bar.accuracy_low if bar.accuracy_low is not None else bar.accuracy or 0 for bar in bars]
-    highs = [bar.accuracy_high if bar.accuracy_high is not None else bar.accuracy or 0 for bar in bars]
+    lows = [bar.quality_low if bar.quality_low is not None else bar.quality or 0 for bar in bars]
+    highs = [bar.quality_high if bar.quality_high is not None else bar.quality or 0 for bar in bars]
     span = 100 * (max(highs) - min(lows)) or 1.0
     axes.set_ylim(100 * min(lows) - 0.08 * span, 100 * max(highs) + 0.22 * span)
     right = max(bar.high_j for bar in bars)
@@ -71,7 +71,7 @@ def _paint_pareto(axes: Any, chart: EnergyChart, bars: list[EnergyBar]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axes.grid()
     axes.set_xlabel(f"energy a task (J, {chart.provenance}); less is better", loc="left", color=MUTED)
-    axes.set_ylabel("test accuracy", color=MUTED)
+    axes.set_ylabel(f"test {chart.metric}", color=MUTED)
     _halo(
         axes.text(0.99, 0.97, "dashed: Pareto front", transform=axes.transAxes, ha="right", va="top", color=SERIES[2])
     )
@@ -81,11 +81,11 @@ def _label_points(axes: Any, bars: list[EnergyBar], right: float, span: float) -
     """Write each name beside its point; names of near points are stacked to their right, with leader lines."""
     for cluster in _clusters(bars, 0.22 * right, 0.30 * span / 100):
         x = max(bar.energy_j for bar in cluster) + 0.035 * right
-        ordered = sorted(cluster, key=lambda bar: (bar.accuracy or 0, bar.energy_j))
-        heights = spread_labels([100 * (bar.accuracy or 0) for bar in ordered], 0.085 * span)
+        ordered = sorted(cluster, key=lambda bar: (bar.quality or 0, bar.energy_j))
+        heights = spread_labels([100 * (bar.quality or 0) for bar in ordered], 0.085 * span)
         for bar, y in zip(ordered, heights, strict=True):
             if len(cluster) > 1:
-                axes.plot([bar.energy_j, x], [100 * (bar.accuracy or 0), y], color=MUTED, linewidth=0.7, zorder=1)
+                axes.plot([bar.energy_j, x], [100 * (bar.quality or 0), y], color=MUTED, linewidth=0.7, zorder=1)
             _halo(axes.text(x, y, bar.technique, va="center", color=INK, zorder=3))
 
 
@@ -94,7 +94,7 @@ def _clusters(bars: list[EnergyBar], reach_j: float, reach: float) -> list[list[
     clusters: list[list[EnergyBar]] = []
     for bar in sorted(bars, key=lambda each: each.energy_j):
         last = clusters[-1][-1] if clusters else None
-        near = last is not None and abs((last.accuracy or 0) - (bar.accuracy or 0)) < reach
+        near = last is not None and abs((last.quality or 0) - (bar.quality or 0)) < reach
         if last is not None and near and bar.energy_j - last.energy_j < reach_j:
             clusters[-1].append(bar)
         else:
@@ -108,7 +108,9 @@ def curves_svg(chart: CurveChart) -> str:
         f"{curve.technique} ends at {f.percent(curve.qualities[-1])} for {f.si(curve.energies_j[-1], 'J')}"
         for curve in chart.curves
     )
-    return draw("curves", f"{chart.title}. {ends}", lambda axes: _paint_curves(axes, chart), height=4.2)
+    return draw(
+        _key("curves", chart.group), f"{chart.title}. {ends}", lambda axes: _paint_curves(axes, chart), height=4.2
+    )
 
 
 def _paint_curves(axes: Any, chart: CurveChart) -> None:
@@ -153,7 +155,12 @@ def _paint_curves(axes: Any, chart: CurveChart) -> None:
 def life_svg(chart: LifeChart) -> str:
     """Return training (once) and inference (rising) over the number of requests, both axes logarithmic."""
     parts = [f"{line.name}: level at {f.count(line.parity_tasks)} requests" for line in chart.lines]
-    return draw("lifecycle", f"{chart.title}. {'; '.join(parts)}", lambda axes: _paint_life(axes, chart), height=4.4)
+    return draw(
+        _key("lifecycle", chart.group),
+        f"{chart.title}. {'; '.join(parts)}",
+        lambda axes: _paint_life(axes, chart),
+        height=4.4,
+    )
 
 
 def _paint_life(axes: Any, chart: LifeChart) -> None:
@@ -199,6 +206,10 @@ def _paint_line(axes: Any, chart: LifeChart, colour: str, line: LifeLine, left: 
         textcoords="offset points", ha=side, color=colour, fontweight="bold",
     )  # fmt: skip
     _halo(text)
+
+
+def _key(kind: str, group: str) -> str:
+    return f"{kind}-{group}" if group else kind
 
 
 def _few_ticks(n: int) -> Any:

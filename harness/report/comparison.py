@@ -40,7 +40,9 @@ def render_comparison(result: RunComparison, console: Console) -> None:
     table.add_column("verdict", no_wrap=True)
     table.add_column("case, and why", overflow="fold", ratio=1)
     table.add_column("ratio to the\nbaseline, B / A", justify="right", no_wrap=True)
-    table.add_column("accuracy,\npoints B − A", justify="right", no_wrap=True)
+    metrics = {case.metric for case in result.cases if case.quality is not None and case.metric is not None}
+    metric = metrics.pop() if len(metrics) == 1 else "quality"
+    table.add_column(f"{metric},\npoints B − A", justify="right", no_wrap=True)
     for case in sorted(result.cases, key=lambda each: _WORST_FIRST.index(each.verdict)):
         verdict = Text(case.verdict.value, style=_STYLE[case.verdict])
         table.add_row(verdict, Text.assemble((case.name, "bold"), f"\n{case.reason}"), *map(_cell, _numbers(case)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.compare import TechniqueComparison
 from harness.records import Quality
@@ -100,14 +100,29 @@ def span_of(comparison: TechniqueComparison) -> str:
 
 
 def difference_of(difference: Difference) -> str:
-    """Return the bounds of a paired difference of accuracies, or that there is nothing to bound."""
+    """Return the bounds of a paired difference of qualities, or that there is nothing to bound."""
     if difference.same_outputs:
         return "same outputs"
     return f"{signed(difference.low * 100)} to {signed(difference.high * 100)}"
 
 
+def metric_of(qualities: Iterable[Quality | None]) -> str:
+    """Return what the quality of cases on one workload is called: `accuracy`, `token accuracy`, else `quality`."""
+    return next((quality.metric for quality in qualities if quality is not None), "quality")
+
+
+def with_article(noun: str) -> str:
+    """Return `an accuracy`, `a token accuracy`."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def capital(text: str) -> str:
+    """Return the text with a capital at its beginning, and nothing else changed."""
+    return text[:1].upper() + text[1:]
+
+
 def quality_of(quality: Quality) -> str:
-    """Return the bounds of an accuracy."""
+    """Return the bounds of a quality from 0 to 1."""
     return f"{quality.low * 100:.1f}–{quality.high * 100:.1f} %"
 
 

@@ -22,11 +22,13 @@ def to_frame(run: Results) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [_row(record, window) for record in run.records for window in record.windows]
+    rows = [
+        _row(record, window, run.info.labels.get(record.case_id)) for record in run.records for window in record.windows
+    ]
     return pd.DataFrame(rows).convert_dtypes()
 
 
-def _row(record: Record, window: Window) -> dict[str, Any]:
+def _row(record: Record, window: Window, label: str | None) -> dict[str, Any]:
     case, measured = record.case, window.measured
     energy: dict[str, Any] = {
         "energy_j": None,
@@ -45,6 +47,7 @@ def _row(record: Record, window: Window) -> dict[str, Any]:
     return {
         "run_id": record.run_id,
         "case_id": record.case_id,
+        "workload": label or case.workload.name,
         "phase": case.phase.value,
         "technique": case.technique,
         "device": case.device,

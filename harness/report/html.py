@@ -7,6 +7,7 @@ from importlib import resources
 from harness.records import Frozen
 from harness.report import charts
 from harness.report.model import Kind, Report
+from harness.report.sweep_charts import sweep_svg
 
 
 class Figure(Frozen, frozen=True, kw_only=True):
@@ -41,8 +42,7 @@ def figures(report: Report) -> tuple[Figure, ...]:
         found.append(Figure(title=chart.title, svg=charts.energy_svg(chart)))
         if chart.pareto_title and len(chart.bars) > 1:
             found.append(Figure(title=chart.pareto_title, svg=charts.pareto_svg(chart)))
-    if report.curve_chart is not None:
-        found.append(Figure(title=report.curve_chart.title, svg=charts.curves_svg(report.curve_chart)))
-    if report.life_chart is not None:
-        found.append(Figure(title=report.life_chart.title, svg=charts.life_svg(report.life_chart)))
+    found += [Figure(title=chart.title, svg=sweep_svg(chart)) for chart in report.sweep_charts]
+    found += [Figure(title=chart.title, svg=charts.curves_svg(chart)) for chart in report.curve_charts]
+    found += [Figure(title=chart.title, svg=charts.life_svg(chart)) for chart in report.life_charts]
     return tuple(found)

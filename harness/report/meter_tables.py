@@ -10,7 +10,7 @@ from harness.report import formats as f
 from harness.report.gather import Gathered, faulty
 from harness.report.model import Cell, Column, Table
 
-_WORKING = (WindowKind.BUILD, WindowKind.RUN, WindowKind.TRAIN)
+_WORKING = (WindowKind.BUILD, WindowKind.RUN, WindowKind.PREFILL, WindowKind.TRAIN)
 
 
 def meter_table(run: Gathered) -> Table | None:

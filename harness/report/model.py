@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from harness.compare import GroupComparison
+from harness.compare import GroupComparison, SweepComparison
 from harness.lifecycle import Lifecycle
 from harness.records import Frozen
+from harness.stats import PowerLaw
 
 
 class Kind(StrEnum):
@@ -19,6 +20,7 @@ class Kind(StrEnum):
     PAYBACK = "payback"
     TRAINING = "training"
     LIFECYCLE = "lifecycle"
+    SCALING = "scaling"
     PROVENANCE = "provenance"
 
 
@@ -56,7 +58,7 @@ class Table(Frozen, frozen=True, kw_only=True):
 
 
 class EnergyBar(Frozen, frozen=True, kw_only=True):
-    """One technique of a group: joules a task (statistical interval), and its accuracy where measured."""
+    """One technique of a group: joules a task (statistical interval), and its quality where measured."""
 
     technique: str
     tone: str
@@ -64,9 +66,9 @@ class EnergyBar(Frozen, frozen=True, kw_only=True):
     low_j: float
     high_j: float
     label: str
-    accuracy: float | None = None
-    accuracy_low: float | None = None
-    accuracy_high: float | None = None
+    quality: float | None = None
+    quality_low: float | None = None
+    quality_high: float | None = None
     on_front: bool = False
 
 
@@ -77,6 +79,7 @@ class EnergyChart(Frozen, frozen=True, kw_only=True):
     provenance: str
     title: str
     pareto_title: str
+    metric: str
     bars: tuple[EnergyBar, ...]
 
 
@@ -91,8 +94,9 @@ class CurveData(Frozen, frozen=True, kw_only=True):
 
 
 class CurveChart(Frozen, frozen=True, kw_only=True):
-    """Energy-to-quality curves."""
+    """Energy-to-quality curves of trainings on one workload and device; `group` names these where there are several."""
 
+    group: str
     title: str
     provenance: str
     metric: str
@@ -110,11 +114,33 @@ class LifeLine(Frozen, frozen=True, kw_only=True):
 
 
 class LifeChart(Frozen, frozen=True, kw_only=True):
-    """Training against inference over the number of requests."""
+    """Training against inference over the number of requests; `group` names the workload where there are several."""
 
+    group: str
     title: str
     provenance: str
     lines: tuple[LifeLine, ...]
+
+
+class SweepLine(Frozen, frozen=True, kw_only=True):
+    """Joules a task over size with everything else the same, and the law through them, if there is one."""
+
+    name: str
+    sizes: tuple[float, ...]
+    energies_j: tuple[float, ...]
+    lows_j: tuple[float, ...]
+    highs_j: tuple[float, ...]
+    law: PowerLaw | None
+
+
+class SweepChart(Frozen, frozen=True, kw_only=True):
+    """Energy a task along one axis of a sweep, both axes logarithmic."""
+
+    key: str
+    title: str
+    provenance: str
+    against: str
+    lines: tuple[SweepLine, ...]
 
 
 class Report(Frozen, frozen=True, kw_only=True):
@@ -128,7 +154,9 @@ class Report(Frozen, frozen=True, kw_only=True):
     doubts: tuple[str, ...]
     tables: tuple[Table, ...]
     energy_charts: tuple[EnergyChart, ...]
-    curve_chart: CurveChart | None
-    life_chart: LifeChart | None
+    curve_charts: tuple[CurveChart, ...]
+    life_charts: tuple[LifeChart, ...]
+    sweep_charts: tuple[SweepChart, ...]
     groups: tuple[GroupComparison, ...]
     lifecycle: Lifecycle
+    sweeps: tuple[SweepComparison, ...] = ()

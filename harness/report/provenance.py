@@ -99,7 +99,7 @@ def _unlike(run: Gathered) -> str:
         found = [e.provenance for window in record.windows for e in window.measured.energies if e.billed]
         if found:
             known = " and ".join(way.value for way in Provenance if way in found)
-            ways.setdefault(known, []).append(record.case.name)
+            ways.setdefault(known, []).append(run.info.name_of(record.case))
     if len(ways) < 2:
         return ""
     shown = "; ".join(f"{known}: {', '.join(names)}" for known, names in ways.items())
@@ -127,6 +127,7 @@ def _model(coefficients: str | None, notes: Sequence[str]) -> str:
 
 def _totals(run: Gathered) -> list[stats.Total]:
     totals = [entry.total for group in run.groups for entry in group.entries if entry.total is not None]
+    totals += [point.total for sweep in run.sweeps for point in sweep.points if point.total is not None]
     totals += [training.cost.total for training in run.trainings if training.cost is not None]
     return [total for total in totals if total.energy_j > 0]
 

@@ -16,9 +16,14 @@ _ESSENTIAL = (REQUESTS[0], 10**5, 10**6, REQUESTS[-1])
 
 def lifecycle_tables(run: Gathered) -> tuple[Table, ...]:
     """Return training + building + N × inference over N, and the published splits for context."""
-    pipelines = run.lifecycle.pipelines
-    if not pipelines:
+    workloads = dict.fromkeys(pipeline.workload for pipeline in run.lifecycle.pipelines)
+    if not workloads:
         return ()
+    return (*(_lifecycle_table(run, workload) for workload in workloads), _published_table())
+
+
+def _lifecycle_table(run: Gathered, workload: str) -> Table:
+    pipelines = [each for each in run.lifecycle.pipelines if each.workload == workload]
     rows = []
     for pipeline in pipelines:
         span = ""
@@ -38,9 +43,10 @@ def lifecycle_tables(run: Gathered) -> tuple[Table, ...]:
                 ),
             )
         )
-    life = Table(
-        key="lifecycle",
-        title="Training, building and N requests together",
+    where = f" on {workload}" if workload else ""
+    return Table(
+        key=f"lifecycle-{workload}" if workload else "lifecycle",
+        title=f"Training, building and N requests together{where}",
         intro="Total energy at N requests, and below it the share of inference.",
         columns=(
             Column(name="pipeline", numeric=False),
@@ -56,7 +62,6 @@ def lifecycle_tables(run: Gathered) -> tuple[Table, ...]:
             ),
         ),
     )
-    return life, _published_table()
 
 
 def _known(pipeline: Pipeline) -> Cell:
@@ -103,7 +108,7 @@ def outcome_table(run: Gathered) -> Table | None:
             cells = (Cell(text="skipped"), Cell(text=outcome.reason))
         elif isinstance(outcome, Failed):
             cells = (Cell(text="failed", detail=outcome.error), Cell(text=outcome.message, detail=outcome.log or ""))
-        rows.append((Cell(text=record.case.name), *cells))
+        rows.append((Cell(text=run.info.name_of(record.case)), *cells))
     if not rows:
         return None
     names = ("case", "outcome", "reason")
@@ -129,20 +134,23 @@ def facts_tables(run: Gathered) -> tuple[Table, ...]:
 def _material(run: Gathered) -> list[tuple[str, str]]:
     facts: dict[str, str] = {}
     for record in run.records:
+        label = run.info.labels.get(record.case_id)
+        of = f"{label}: " if label else ""
         if record.data is not None:
             data = record.data
-            facts["data"] = data.source
-            facts["data sha256"] = data.content_sha256
-            facts["classes"] = f"{len(data.classes)}: {', '.join(data.classes)}"
-            facts["examples"] = f"{data.n_train:,} train, {data.n_validation:,} validation, {data.n_test:,} test"
+            facts[f"{of}data"] = data.source
+            facts[f"{of}data sha256"] = data.content_sha256
+            if data.classes:
+                facts[f"{of}classes"] = f"{len(data.classes)}: {', '.join(data.classes)}"
+            facts[f"{of}examples"] = f"{data.n_train:,} train, {data.n_validation:,} validation, {data.n_test:,} test"
             if data.note:
-                facts["note"] = data.note
+                facts[f"{of}note"] = data.note
         if record.model is not None:
             model = record.model
-            facts[f"model of {record.case.phase.value} cases"] = (
+            facts[f"{of}model of {record.case.phase.value} cases"] = (
                 f"{model.source}, {model.architecture}, {model.parameters:,} parameters"
             )
-            facts["weights sha256"] = model.weights_sha256 or "none: random weights"
+            facts[f"{of}weights sha256"] = model.weights_sha256 or "none: random weights"
     return list(facts.items())
 
 

@@ -30,13 +30,23 @@ _DOUBTS = {
     Doubt.NO_IDLE_BASELINE: "no idle window, so idle power is not known",
     Doubt.METER_MISSING: "a meter gave no reading",
     Doubt.WINDOWS_OVERLAP: "another window was open meanwhile, and both hold the same joules; do not add them up",
+    Doubt.RESUMED: "training was cut off and went on from its last kept state; what the lost steps drew is not in it",
     Doubt.THROTTLED: "a device held its clocks down (power or heat); cool it, or set a clock that it can keep",
 }
 
 
 def training_sentences(run: Gathered) -> list[Sentence]:
-    """Say which training reaches the target for the fewest joules, and which did not reach it."""
-    known = [each for each in run.trainings if each.cost is not None]
+    """Say which training of each workload reaches its target for the fewest joules, and which did not reach it."""
+    several = len(run.training_groups) > 1
+    return [
+        sentence
+        for group, trainings in run.training_groups.items()
+        for sentence in _of_group(trainings, f"On {group}: " if several and group else "")
+    ]
+
+
+def _of_group(trainings: Sequence[Training], where: str) -> list[Sentence]:
+    known = [each for each in trainings if each.cost is not None]
     target = next(
         (each.records[0].target_quality for each in known if each.records[0].target_quality is not None), None
     )
@@ -44,24 +54,27 @@ def training_sentences(run: Gathered) -> list[Sentence]:
         return []
     if target is None:
         parts = [f"{each.technique} {_ended(each)}" for each in known]
-        return [_training(f"No target quality was set, so trainings are not ranked: {'; '.join(parts)}.")]
+        text = f"{where}no target quality was set, so trainings are not ranked: {'; '.join(parts)}."
+        return [_training(f.capital(text))]
     reached = sorted((each for each in known if each.to_target is not None), key=_to_target_j)
     missed = [each for each in known if each.to_target is None]
-    goal = f"the target of {f.percent(target)} validation accuracy"
+    goal = f"the target of {f.percent(target)} validation {known[0].metric}"
     sentences = []
     spent = [f.joules(_to_target_j(each), each.known) for each in reached]
     others = [f"{each.technique} {joules}" for each, joules in zip(reached, spent, strict=True)]
     if unlike(reached):
-        text = f"Trainings that reach {goal} are not ranked, because their joules are known in unlike ways"
-        sentences.append(_training(f"{text}: {'; '.join(others)}."))
+        text = f"{where}trainings that reach {goal} are not ranked, because their joules are known in unlike ways"
+        sentences.append(_training(f.capital(f"{text}: {'; '.join(others)}.")))
     elif reached:
-        text = f"{reached[0].technique} reaches {goal} for the fewest joules: {spent[0]}"
+        text = f"{where}{reached[0].technique} reaches {goal} for the fewest joules: {spent[0]}"
         others = others[1:]
         sentences.append(_training(f"{text} ({'; '.join(others)})." if others else f"{text}."))
     else:
-        sentences.append(_training(f"No training reached {goal}."))
-    sentences += [_training(f"{each.technique}: {goal} was not reached within {_spent(each)}.") for each in missed]
-    return sentences
+        sentences.append(_training(f.capital(f"{where}no training reached {goal}.")))
+    return [
+        *sentences,
+        *(_training(f"{where}{each.technique}: {goal} was not reached within {_spent(each)}.") for each in missed),
+    ]
 
 
 def unlike(trainings: Sequence[Training]) -> bool:
@@ -88,47 +101,59 @@ def _spent(training: Training) -> str:
 
 def _ended(training: Training) -> str:
     quality = training.records[0].quality
-    at = f"ended at {f.percent(quality.value)} test accuracy" if quality else "ended without a test quality"
+    at = f"ended at {f.percent(quality.value)} test {training.metric}" if quality else "ended without a test quality"
     return f"{at} for {_spent(training)}"
 
 
 def lifecycle_sentences(run: Gathered, preferred: Sequence[str]) -> list[Sentence]:
-    """Say at what number of requests inference overtakes training; `preferred` case ids speak first."""
-    pipelines = run.lifecycle.pipelines
-    if not pipelines:
-        return []
-    chosen = [each for each in pipelines if each.infer_case_id in preferred] or list(pipelines[:1])
-    sentences = [_parity(each, run) for each in chosen]
-    if not run.lifecycle.cheapest:
+    """Say at what number of requests inference overtakes training, and which pipeline is cheapest, by workload.
+
+    `preferred` case ids speak first.
+    """
+    workloads = dict.fromkeys(pipeline.workload for pipeline in run.lifecycle.pipelines)
+    return [
+        sentence
+        for workload in workloads
+        for sentence in _of_workload(run, workload, preferred, f"On {workload}: " if workload else "")
+    ]
+
+
+def _of_workload(run: Gathered, workload: str, preferred: Sequence[str], where: str) -> list[Sentence]:
+    pipelines = [each for each in run.lifecycle.pipelines if each.workload == workload]
+    cheapest = [each for each in run.lifecycle.cheapest if each.workload == workload]
+    chosen = [each for each in pipelines if each.infer_case_id in preferred] or pipelines[:1]
+    sentences = [_parity(each, run, where) for each in chosen]
+    if not cheapest:
         return sentences
-    million = min(run.lifecycle.cheapest, key=lambda each: abs(each.requests - 10**6))
+    million = min(cheapest, key=lambda each: abs(each.requests - 10**6))
     (pipeline,) = [each for each in pipelines if (each.name, each.group) == (million.pipeline, million.group)][:1]
     known = "" if run.uniform else total_at(pipeline, million.requests).label
+    metric = f.metric_of(each.quality for each in pipelines)
     text = (
-        f"At {f.power_of_ten(million.requests)} requests the cheapest pipeline measured whose accuracy is shown "
+        f"{where}at {f.power_of_ten(million.requests)} requests the cheapest pipeline measured whose {metric} is shown "
         f"to be within the margin of the best is {million.pipeline}: {f.joules(million.energy_j, known)} in all, "
         f"{f.percent(million.inference_share)} of it inference."
     )
-    return [*sentences, Sentence(kind=Kind.LIFECYCLE, text=text)]
+    return [*sentences, Sentence(kind=Kind.LIFECYCLE, text=f.capital(text))]
 
 
-def _parity(pipeline: Pipeline, run: Gathered) -> Sentence:
+def _parity(pipeline: Pipeline, run: Gathered, where: str) -> Sentence:
     trained = f.joules(pipeline.train_j, "" if run.uniform else pipeline.train.label)
     span = ""
     if pipeline.parity_low is not None and pipeline.parity_high is not None:
         span = f" ({f.count(pipeline.parity_low)} to {f.count(pipeline.parity_high)})"
     share = inference_share(pipeline, 10 * pipeline.parity_tasks)
     text = (
-        f"Inference with {pipeline.infer_technique} overtakes its training by {pipeline.train_technique} "
+        f"{where}inference with {pipeline.infer_technique} overtakes its training by {pipeline.train_technique} "
         f"({trained}) after {f.count(pipeline.parity_tasks)} requests{span}; "
         f"at ten times as many it is {f.percent(share, 0)} of the energy, building counted."
     )
-    return Sentence(kind=Kind.LIFECYCLE, text=text)
+    return Sentence(kind=Kind.LIFECYCLE, text=f.capital(text))
 
 
 def doubt_lines(run: Gathered) -> tuple[str, ...]:
     """Return one line a doubt: how many windows or cases carry it, and what to do."""
-    kinds = (WindowKind.RUN, WindowKind.TRAIN, WindowKind.BUILD)
+    kinds = (WindowKind.RUN, WindowKind.PREFILL, WindowKind.TRAIN, WindowKind.BUILD)
     windows = [window for record in run.records for window in record.windows if window.kind in kinds]
     in_windows = Counter(doubt for window in windows for doubt in set(window.measured.doubts))
     in_cases = Counter(doubt for record in run.records for doubt in set(record.doubts))
@@ -159,10 +184,18 @@ def _outcome_lines(run: Gathered) -> list[str]:
 
 
 def _gap_lines(run: Gathered) -> list[str]:
-    gaps = [f"{entry.record.case.name}: {entry.gap}" for group in run.groups for entry in group.entries if entry.gap]
-    gaps += [f"train/{training.technique}: {training.gap}" for training in run.trainings if training.gap]
-    compared = (entry.comparison for group in run.groups for entry in group.entries if entry.comparison is not None)
-    gaps += [f"{c.technique}: {gap}" for c in compared if c.ratio is not None for gap in c.gaps]
+    called = run.info.name_of
+    gaps = [f"{called(entry.record.case)}: {entry.gap}" for group in run.groups for entry in group.entries if entry.gap]
+    gaps += [
+        f"{f'{training.group}/' if training.group else ''}train/{training.technique}: {training.gap}"
+        for training in run.trainings
+        if training.gap
+    ]
+    several = len(run.groups) > 1
+    for group in run.groups:
+        where = f"{group.result.name}: " if several else ""
+        compared = [entry.comparison for entry in group.entries if entry.comparison is not None]
+        gaps += [f"{where}{c.technique}: {gap}" for c in compared if c.ratio is not None for gap in c.gaps]
     return [*gaps, *run.lifecycle.gaps]
 
 

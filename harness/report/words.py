@@ -12,7 +12,7 @@ from harness.stats import Difference, Interval, Payback, items_to_resolve, poole
 
 
 def quality_state(comparison: TechniqueComparison, margin: float) -> str:
-    """Return `not worse`, `unresolved`, `worse` or `unknown` for a difference of accuracy against the margin."""
+    """Return `not worse`, `unresolved`, `worse` or `unknown` for a difference of quality against the margin."""
     difference = comparison.quality
     if difference is None:
         return "unknown"
@@ -47,7 +47,7 @@ def group_sentences(group: Group, margin: float, *, several: bool) -> list[Sente
         return [Sentence(kind=Kind.RECOMMEND, text=_capital(text))]
     best = recommended(group, margin)
     sentences = [_recommendation(best, baseline, baseline.energy, group, margin, where)]
-    sentences += _cheaper_but_unsettled(rivals, best, margin, where)
+    sentences += _cheaper_but_unsettled(rivals, best, margin, group.metric, where)
     sentences += _costs_and_undecided(rivals, where)
     sentences += [
         _payback(entry, c, where) for entry, c in rivals if c.verdict is Verdict.SAVES and c.break_even is not None
@@ -62,7 +62,8 @@ def _recommendation(
     if best is None or best.comparison is None or best.comparison.ratio is None or best.comparison.quality is None:
         text = (
             f"{where}keep {base} ({f.joules(base_energy.estimate, baseline.known)} a task): no technique was shown to "
-            f"draw less at an accuracy that is not worse by more than {f.percent(margin)[:-2]} points."
+            f"draw less at {f.with_article(group.metric)} that is not worse by more than {f.percent(margin)[:-2]} "
+            "points."
         )
         return Sentence(kind=Kind.RECOMMEND, text=_capital(text))
     c, ratio, quality = best.comparison, best.comparison.ratio, best.comparison.quality
@@ -74,17 +75,17 @@ def _recommendation(
         f"{f.joules(mine, '' if alike else best.known)} instead of "
         f"{f.joules(base_energy.estimate, f'both {known}' if alike and known else known)} "
         f"(ratio {f.ratio(ratio.estimate)}, {_confidence(group)} interval {f.span_of(c)}), "
-        f"{_accuracy(c, quality, margin)}."
+        f"{_quality(c, quality, margin, group.metric)}."
     )
     return Sentence(kind=Kind.RECOMMEND, text=_capital(text))
 
 
-def _accuracy(c: TechniqueComparison, quality: Difference, margin: float) -> str:
-    """Say why the accuracy does not stand in the way."""
+def _quality(c: TechniqueComparison, quality: Difference, margin: float, metric: str) -> str:
+    """Say why the quality does not stand in the way."""
     if quality.same_outputs:
         return f"and {_same(c, quality)}"
     return (
-        f"and its accuracy is not shown worse: {f.points(quality.value)} on {quality.n:,} test items "
+        f"and its {metric} is not shown worse: {f.points(quality.value)} on {quality.n:,} test items "
         f"(interval {f.difference_of(quality)}; a loss up to {margin * 100:.1f} points is accepted)"
     )
 
@@ -97,9 +98,9 @@ def _same(c: TechniqueComparison, quality: Difference) -> str:
 
 
 def _cheaper_but_unsettled(
-    rivals: Sequence[tuple[Entry, TechniqueComparison]], best: Entry | None, margin: float, where: str
+    rivals: Sequence[tuple[Entry, TechniqueComparison]], best: Entry | None, margin: float, metric: str, where: str
 ) -> list[Sentence]:
-    """Name the techniques that save, but whose accuracy stands in the way."""
+    """Name the techniques that save, but whose quality stands in the way."""
     sentences = []
     for entry, c in rivals:
         if entry is best or c.verdict is not Verdict.SAVES or c.ratio is None:
@@ -107,19 +108,20 @@ def _cheaper_but_unsettled(
         saved = f"{where}{c.technique} draws {f.change(c.ratio.estimate)} than {c.baseline} ({f.span_of(c)})"
         state, quality = quality_state(c, margin), c.quality
         if quality is None:
-            text = f"{saved}, but its accuracy was not measured."
+            text = f"{saved}, but its {metric} was not measured."
         elif quality.same_outputs:
             text = f"{saved}, and {_same(c, quality)}."
         elif state == "unresolved":
             shown = f"{f.points(quality.value)} (interval {f.difference_of(quality)})"
-            text = f"{saved}, but its accuracy is not settled: {shown}. {_how_many(c, margin)}"
+            text = f"{saved}, but its {metric} is not settled: {shown}. {_how_many(c, margin)}"
         elif state == "worse":
             text = (
-                f"{saved}, but at the price of accuracy: {f.points(quality.value)} (interval "
+                f"{saved}, but at the price of {metric}: {f.points(quality.value)} (interval "
                 f"{f.difference_of(quality)}), a loss beyond the accepted {margin * 100:.1f} points."
             )
         else:
-            text = f"{saved}, at an accuracy not shown worse ({f.points(quality.value)}, {f.difference_of(quality)})."
+            shown = f"({f.points(quality.value)}, {f.difference_of(quality)})"
+            text = f"{saved}, at {f.with_article(metric)} not shown worse {shown}."
         sentences.append(Sentence(kind=Kind.SAVES if state == "not worse" else Kind.UNDECIDED, text=_capital(text)))
     return sentences
 
@@ -190,4 +192,4 @@ def _ratio(entry: Entry) -> float:
 def _capital(text: str) -> str:
     """Begin with a capital, unless the text begins with the name of a technique."""
     first = text.split(" ", 1)[0]
-    return text if "_" in first else text[:1].upper() + text[1:]
+    return text if "_" in first else f.capital(text)

@@ -16,6 +16,8 @@ from harness.stats.paired import (
     paired_log_ratios,
     ratio_interval,
 )
+from harness.stats.power_law import Curvature, Limit, PowerLaw, power_law
+from harness.stats.prefill import decode_interval, decoded_tokens, prefill_interval, prefills
 from harness.stats.proportion import (
     Difference,
     items_to_resolve,
@@ -43,15 +45,25 @@ from harness.stats.totals import (
     training_total,
     up_to,
 )
-from harness.stats.training import Spread, TrainingTotal, repetitions, training_interval
+from harness.stats.training import (
+    Spread,
+    TrainingTotal,
+    repetitions,
+    steps_trained,
+    training_interval,
+    training_per,
+)
 
 __all__ = [
     "BreakEven",
+    "Curvature",
     "Difference",
     "Interval",
+    "Limit",
     "Location",
     "Part",
     "Payback",
+    "PowerLaw",
     "Shift",
     "Spread",
     "Total",
@@ -61,6 +73,8 @@ __all__ = [
     "break_even",
     "build_total",
     "cpu_per_task_s",
+    "decode_interval",
+    "decoded_tokens",
     "difference",
     "duration_per_task_s",
     "energy_interval",
@@ -84,6 +98,9 @@ __all__ = [
     "paired_log_ratios",
     "peak_memory_bytes",
     "pooled",
+    "power_law",
+    "prefill_interval",
+    "prefills",
     "quality",
     "quality_difference",
     "ratio_interval",
@@ -92,10 +109,12 @@ __all__ = [
     "scaled",
     "signed_rank_p",
     "spent",
+    "steps_trained",
     "to_target",
     "total",
     "training_duration_s",
     "training_interval",
+    "training_per",
     "training_total",
     "up_to",
     "weakest",

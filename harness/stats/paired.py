@@ -92,7 +92,7 @@ def log_ratios(
 
     Raises: NotMeasured, InvalidMeasurement: a window cannot be used.
     """
-    mine, theirs = (_by_block(each, quantity, case) for each in (windows, base_windows))
+    mine, theirs = (by_block(each, quantity, case) for each in (windows, base_windows))
     by_fork: dict[int, list[float]] = {}
     for key in sorted(mine.keys() & theirs.keys()):
         (value, count), (other, other_count) = mine[key], theirs[key]
@@ -115,7 +115,7 @@ def paired_log_ratios(record: Record, baseline: Record, *, quantity: str = "ener
 def log_values(record: Record) -> dict[int, tuple[float, ...]]:
     """Return fork → log of joules a task, one value a block."""
     by_fork: dict[int, list[float]] = {}
-    for (fork, _), (value, _) in sorted(_by_block(record.windows, "energy", record.case.name).items()):
+    for (fork, _), (value, _) in sorted(by_block(record.windows, "energy", record.case.name).items()):
         by_fork.setdefault(fork, []).append(math.log(value))
     return {fork: tuple(values) for fork, values in by_fork.items()}
 
@@ -220,11 +220,18 @@ def energy_interval(record: Record, confidence: float) -> Interval:
     return exponential(interval(locate(log_values(record)), confidence))
 
 
-def _by_block(windows: Sequence[Window], quantity: str, case: str) -> dict[tuple[int, int], tuple[float, int]]:
-    """Return (fork, block) → (the quantity a task, number of windows)."""
+def by_block(
+    windows: Sequence[Window], quantity: str, case: str, *, kind: WindowKind = WindowKind.RUN
+) -> dict[tuple[int, int], tuple[float, int]]:
+    """Return (fork, block) → (a quantity a task, number of windows) of the windows of a kind.
+
+    `quantity` as in `log_ratios`.
+
+    Raises: NotMeasured, InvalidMeasurement: a window cannot be used.
+    """
     sums: dict[tuple[int, int], list[float]] = {}
     for window in windows:
-        if window.kind is WindowKind.RUN and window.block is not None:
+        if window.kind is kind and window.block is not None:
             amount = _amount(window, quantity, case)
             entry = sums.setdefault((window.fork, window.block), [0.0, 0.0, 0.0])
             entry[:] = entry[0] + amount, entry[1] + window.tasks, entry[2] + 1

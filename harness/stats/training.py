@@ -68,6 +68,42 @@ def repetitions(record: Record, records: Sequence[Record]) -> tuple[Record, ...]
     return tuple(each for each in records if but_seed(each) == but_seed(record))
 
 
+def steps_trained(record: Record) -> int | None:
+    """Return how many steps a training took to its end; None where no checkpoint was evaluated."""
+    return record.curve[-1].steps if record.curve else None
+
+
+def training_per(records: Sequence[Record], counts: Sequence[int], confidence: float) -> TrainingTotal:
+    """Return the joules of a training over what it did (`counts` of steps or examples, one a record).
+
+    Where all did as much, the interval is that of the training, scaled. Where they did not, three or more give a
+    t-interval over their own joules a step; fewer give none.
+
+    Raises: NotMeasured: no training windows, a missing domain, or a training that did nothing.
+    """
+    if min(counts) <= 0:
+        raise NotMeasured(f"{records[0].case.name} trained no step")
+    if len(set(counts)) == 1:
+        return _scaled(training_interval(records, confidence), 1.0 / counts[0])
+    alone = [training_interval((record,), confidence).total for record in records]
+    mean = scaled(add(alone), 1.0 / sum(counts))
+    if len(records) < 3:
+        return _result(mean, None, confidence, Spread.NONE, len(records))
+    each_j = [total.energy_j / count for total, count in zip(alone, counts, strict=True)]
+    return _result(mean, _t_half_width(each_j, confidence), confidence, Spread.BETWEEN_RUNS, len(records))
+
+
+def _scaled(cost: TrainingTotal, factor: float) -> TrainingTotal:
+    return TrainingTotal(
+        total=scaled(cost.total, factor),
+        low_j=None if cost.low_j is None else cost.low_j * factor,
+        high_j=None if cost.high_j is None else cost.high_j * factor,
+        confidence=cost.confidence,
+        spread=cost.spread,
+        n=cost.n,
+    )
+
+
 def _by_fork(record: Record) -> list[list[Window]]:
     forks: dict[int, list[Window]] = {}
     for window in windows_of(record, WindowKind.TRAIN):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import catalogue, config, plan
+from harness import catalogue, config, plan, selecting
 from harness.errors import ConfigError, UsageError
 from harness.records import Phase
 
@@ -105,13 +105,13 @@ def test_k_that_matches_nothing_is_an_error_that_names_the_cases(expand):
     ],
 )
 def test_k_reads_like_pytest(expression, matches):
-    assert plan.matcher(expression)("infer/torch_eager@cpu/offline") is matches
+    assert selecting.matcher(expression)("infer/torch_eager@cpu/offline") is matches
 
 
 @pytest.mark.parametrize("expression", ["and", "eager or", "(eager", "not", "eager infer"])
 def test_k_that_cannot_be_read_is_an_error(expression):
     with pytest.raises(UsageError, match="write for example"):
-        plan.matcher(expression)("infer/torch_eager")
+        selecting.matcher(expression)("infer/torch_eager")
 
 
 def test_an_estimate_names_what_it_leaves_out(expand, tiny):

@@ -232,7 +232,7 @@ def test_a_mixed_total_says_so_in_every_table_and_on_every_axis(make, mixed):
     assert all(row["build"].detail == label for row in rows(mixed, make, "inference-time-cpu/offline"))
     assert all(row["evaluations, not billed"].detail == label for row in rows(mixed, make, "training"))
     assert all(row["provenance: training, a task"].text == label for row in rows(mixed, make, "lifecycle"))
-    charts = (*content.energy_charts, content.curve_chart, content.life_chart)
+    charts = (*content.energy_charts, *content.curve_charts, *content.life_charts)
     assert {chart.provenance for chart in charts} == {label}
     assert report.render_html(content).count(label) > 10
 

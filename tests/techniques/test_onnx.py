@@ -70,7 +70,9 @@ def test_a_folder_without_a_trained_head_is_refused(workload, trained, tmp_path)
     weights = {name: tensor for name, tensor in load_file(file).items() if not name.startswith("classifier")}
     assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"lacks classifier\.bias; train it again"):
+    with pytest.raises(
+        ModelError, match=r"lacks classifier\.bias, which BertForSequenceClassification needs; train it again"
+    ):
         workload.load(trained.folder)
-    with pytest.raises(ModelError, match="cannot load the trained model"):
+    with pytest.raises(ModelError, match="cannot load the model"):
         workload.load(tmp_path / "nowhere")
