@@ -13,6 +13,7 @@ from harness.report import formats as f
 from harness.report.gather import Entry, Gathered, Group, Training, gather
 from harness.report.meter_tables import device_table, meter_table
 from harness.report.model import CurveChart, CurveData, EnergyBar, EnergyChart, LifeChart, LifeLine, Report, Sentence
+from harness.report.overview import overview_table
 from harness.report.provenance import label, provenance_sentence
 from harness.report.sweep import sweep_charts, sweep_sentences, sweep_tables
 from harness.report.tables import inference_tables
@@ -35,7 +36,8 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
     """
     gathered = gather(run, baselines)
     info = gathered.info
-    tables = [*sweep_tables(gathered)]
+    overview = overview_table(gathered)
+    tables = [*((overview,) if overview else ()), *sweep_tables(gathered)]
     tables += [
         table
         for group in gathered.groups
@@ -50,7 +52,8 @@ def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
     )
     tables += [table for table in others if table is not None]
     energy_charts = [_energy_chart(group, info.quality_margin) for group in gathered.groups]
-    curve_charts = [_curve_chart(name, trainings) for name, trainings in gathered.training_groups.items()]
+    trained = {} if gathered.sweeps else gathered.training_groups
+    curve_charts = [_curve_chart(name, trainings) for name, trainings in trained.items()]
     return Report(
         title=f"joulebench: {info.suite_name}",
         run_id=info.run_id,
@@ -82,7 +85,7 @@ def _sentences(run: Gathered) -> list[Sentence]:
     return [
         *sweep_sentences(run),
         *sentences,
-        *training_sentences(run),
+        *([] if run.sweeps else training_sentences(run)),
         *lifecycle_sentences(run, preferred),
         provenance_sentence(run),
     ]

@@ -88,7 +88,7 @@ def _energy_row(entry: Entry, margin: float, metric: str, *, told: bool) -> tupl
         )
         compared = (ratio, verdict, mine, difference)
     known = (known_cell(entry.known),) if told else ()
-    return (Cell(text=entry.record.case.technique), *_energy_cells(entry), *known, *compared)
+    return (Cell(text=entry.record.case.technique), *energy_cells(entry), *known, *compared)
 
 
 def known_cell(known: str) -> Cell:
@@ -97,7 +97,8 @@ def known_cell(known: str) -> Cell:
     return Cell(text=word or f.NOTHING, detail=shares)
 
 
-def _energy_cells(entry: Entry) -> tuple[Cell, Cell]:
+def energy_cells(entry: Entry) -> tuple[Cell, Cell]:
+    """Return joules a task with their interval, and the model's bounds where joules are modelled."""
     energy, total = entry.energy, entry.total
     if total is None:
         return Cell(text="not measured", detail=entry.gap), EMPTY

@@ -79,7 +79,7 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
     if cost is None:
         spent, model = Cell(text="not measured", detail=training.gap), EMPTY
     else:
-        spent = _cost_cell(cost)
+        spent = cost_cell(cost)
         bounds = (cost.total.low_j, cost.total.high_j)
         model = Cell(text=f.si_range(bounds, "J")) if cost.total.bounded else EMPTY
     quality = record.quality
@@ -89,8 +89,8 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
         model,
         *((known_cell(training.known),) if told else ()),
         _target_cell(training),
-        _per_cell(training.step, training.per_gap),
-        _per_cell(training.example, training.per_gap),
+        per_cell(training.step, training.per_gap),
+        per_cell(training.example, training.per_gap),
         Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else EMPTY,
         *measure_cells(record, measures),
         Cell(text=f"{record.curve[-1].steps:,}" if record.curve else f.NOTHING),
@@ -101,14 +101,15 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
     )
 
 
-def _cost_cell(cost: TrainingTotal) -> Cell:
+def cost_cell(cost: TrainingTotal) -> Cell:
+    """Return what a training took in all, its interval and what that is of below it."""
     known = cost.low_j is not None and cost.high_j is not None
     span = f.si_range((cost.low_j or 0.0, cost.high_j or 0.0), "J") + " " if known else ""
     kind = cost.spread.value if cost.spread is not Spread.NONE else "no interval: nothing repeats"
     return Cell(text=f.si(cost.total.energy_j, "J"), detail=f"{span}{kind}")
 
 
-def _per_cell(cost: TrainingTotal | None, gap: str) -> Cell:
+def per_cell(cost: TrainingTotal | None, gap: str) -> Cell:
     """Return joules a step or an example, their interval below; what it stands for is said of the whole."""
     if cost is None:
         return Cell(text=f.NOTHING, detail=gap)

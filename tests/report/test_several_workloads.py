@@ -91,6 +91,31 @@ def test_every_workload_has_its_own_tables(content):
     assert "lifecycle" not in found
 
 
+def test_one_table_shows_all_workloads_a_row_each(content):
+    overview = content.tables[0]
+    assert overview.key == "overview"
+    assert [row[0].text for row in overview.rows] == ["translate", "bert"]
+    rows = {
+        row[0].text: {column.name: cell for column, cell in zip(overview.columns, row, strict=True)}
+        for row in overview.rows
+    }
+    own = tables(content)
+    for name, metric, last in (("translate", "sentence BLEU", "90.0 %"), ("bert", "accuracy", "90.0 %")):
+        training = own[f"training-{name}"]
+        at = [column.name for column in training.columns]
+        assert rows[name]["energy of training"] == training.rows[0][at.index("energy to the end")]
+        assert rows[name]["energy a training step"] == training.rows[0][at.index("energy a step")]
+        assert rows[name]["energy a task"] == own[f"inference-energy-{name}/cpu/offline"].rows[0][1]
+        assert rows[name]["learned, on validation"].text.endswith(last)
+        assert rows[name]["learned, on validation"].detail == metric
+
+
+def test_a_run_of_one_workload_has_no_such_table(make, tmp_path):
+    records = workload(make, "bert", "accuracy", chunk_j=30.0, base_j=0.02, target=0.8)
+    alone = report.build(make.fake_run(tmp_path, records), make.BASELINES)
+    assert "overview" not in {table.key for table in alone.tables}
+
+
 def test_each_table_names_the_measure_and_the_target_of_its_workload(content):
     found = tables(content)
     names = {key: [column.name for column in found[key].columns] for key in ("training-translate", "training-bert")}
