@@ -13,7 +13,15 @@ Two sizes have an exponent and no scatter, so nothing says that a power law hold
 with the curvature (the square term of a parabola in log S): if its measurement interval excludes zero, one exponent
 does not hold for all sizes, and those between the two smallest and between the two largest are given.
 
-__COVERAGE__
+Coverage of nominal 95 % intervals in simulation (1,000 samples a row, so ± 1.5 points; the worst of 2 to 6 sizes, four
+blocks a fork; `tests/stats/simulate_power_law.py` repeats it):
+
+                                                  2 forks   4 forks
+    measurement alone                                99 %      96 %
+    forks differ as much as blocks                   94 %      94 %
+    sizes scatter as much as blocks                  97 %      95 %
+    sizes scatter ten times as much                  94 %      94 %
+    straight lines called curved (at most)            4 %       5 %
 """
 
 from __future__ import annotations
