@@ -14,6 +14,7 @@ import click
 from harness import __version__
 from harness.cli.commands import calibrate_power, compare, doctor, explain, gate, ls, plan, replay, report, run, sweep
 from harness.cli.keeping import baseline, calibrate, export
+from harness.cli.recipes import sample
 from harness.errors import INTERRUPTED_EXIT, JoulebenchError
 
 
@@ -29,7 +30,7 @@ def cli() -> None:
 
 
 _GATE = (gate, explain, baseline, calibrate)
-for _command in (run, sweep, plan, report, export, compare, ls, doctor, calibrate_power, replay, *_GATE):
+for _command in (run, sweep, plan, report, export, compare, ls, doctor, calibrate_power, replay, sample, *_GATE):
     cli.add_command(_command)
 
 

@@ -31,9 +31,19 @@ class WordSoftmax(nn.Module):  # type: ignore[misc]  # torch gives mypy no types
         super().__init__()
         self.vocabulary = vocabulary
         self.negatives = None if negatives is None or negatives >= vocabulary else negatives
+        self.sparse = False
         # The published initialisation: normal, one over the root of the width.
         self.weight = nn.Parameter(torch.empty(vocabulary, width).normal_(std=width**-0.5))
         self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def use_sparse_gradients(self) -> None:
+        """Let the sampled loss give the matrix a gradient of the drawn rows only, as the published one had.
+
+        The optimizer must be able to take it (Adagrad, SGD).
+        """
+        self.sparse = True
+        # What is off already is switched off by name, because torch warns while nobody has said so.
+        torch.sparse.check_sparse_tensor_invariants.disable()
 
     def forward(self, states_NP: torch.Tensor, words_N: torch.Tensor) -> torch.Tensor:
         """Return the mean loss in nats per word (a scalar); sampled only while training with negatives."""
@@ -55,12 +65,15 @@ class WordSoftmax(nn.Module):  # type: ignore[misc]  # torch gives mypy no types
         that is the target is taken out of the drawn ones.
         """
         drawn_S, threshold = draw(self.vocabulary, negatives, states_NP.device)
-        true_N = (states_NP * self.weight[words_N]).sum(-1) + self.bias[words_N]
+        true_N = (states_NP * self._rows(words_N)).sum(-1) + self.bias[words_N]
         true_N = true_N - _inclusion(words_N, self.vocabulary, threshold).log()
-        drawn_NS = functional.linear(states_NP, self.weight[drawn_S], self.bias[drawn_S])
+        drawn_NS = functional.linear(states_NP, self._rows(drawn_S), self.bias[drawn_S])
         drawn_NS = drawn_NS - _inclusion(drawn_S, self.vocabulary, threshold).log()
         drawn_NS = drawn_NS.masked_fill(words_N[:, None] == drawn_S[None, :], -math.inf)
         return (torch.cat([true_N[:, None], drawn_NS], dim=1).logsumexp(1) - true_N).mean()
+
+    def _rows(self, words: torch.Tensor) -> torch.Tensor:
+        return functional.embedding(words, self.weight, sparse=True) if self.sparse else self.weight[words]
 
 
 def draw(vocabulary: int, number: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
