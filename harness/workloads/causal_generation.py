@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Evaluation, Examples
 from harness.errors import ConfigError, DataError
-from harness.records import DataInfo, Frozen, ModelInfo
-from harness.workloads import language, models, sources, vocabularies
+from harness.records import Frozen
+from harness.workloads import language, models, vocabularies
 from harness.workloads.architectures.building import Fitting, SpecialIds
 from harness.workloads.decoding import generate, padded
-from harness.workloads.params import SPLITS
 from harness.workloads.slicing import EVALUATION_BATCH
+from harness.workloads.sourced import RunningText
 from harness.workloads.sources import Kept, Sized
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     vocabulary: int | None = None
 
 
-class CausalGeneration:
+class CausalGeneration(RunningText[Sized | Kept]):
     """The workload, as `harness.contract.Generation` describes it; its parts are read on first use after `prepare`."""
 
     task = "causal_generation"
@@ -58,31 +58,16 @@ class CausalGeneration:
                 f"workload.new_tokens: {settings.new_tokens} leave no room for a prompt within max_length "
                 f"({settings.max_length}); take fewer"
             )
-        self.name = name
-        self.seed = settings.seed
-        self.max_length = settings.max_length
+        super().__init__(name, data, source, seed=settings.seed, max_length=settings.max_length)
         self.new_tokens = settings.new_tokens
         self._settings = settings
-        self._data = data
-        self._source = source
-        self._corpus: language.Corpus | None = None
-        self._examples: dict[str, Examples] = {}
-        self._tokenizer: Any = None
-
-    def check(self) -> None:
-        """Refuse what cannot work, cheaply: reads the user's files, no torch.
-
-        Raises: DataError, ModelError.
-        """
-        language.check(self._data)
-        self._source.check(self.max_length)
 
     def prepare(self, cache: Path) -> None:
         """Read the data; train or load the tokeniser; cut the prompts.
 
         Raises: DataError: among others, no paragraph is long enough for a prompt. ModelError.
         """
-        corpus = self._corpus = language.read(self._data, cache)
+        corpus = language.read(self._data, cache)
         if isinstance(self._source, Kept):
             self._tokenizer = models.load_tokenizer(self._source.folder, encoder=False)
         else:
@@ -93,36 +78,7 @@ class CausalGeneration:
             self._source.fit(
                 Fitting(vocabulary=rows, special=SpecialIds(pad=vocabularies.SPECIAL.pad, start=end, end=end))
             )
-        for split in SPLITS[1:]:
-            self._examples[split] = self._prompts(corpus, split)
-
-    def data_info(self) -> DataInfo:
-        """Return what the data are."""
-        corpus = self._prepared()
-        contents = {
-            "train": corpus.train,
-            **{
-                split: [f"{text}\x1d{target}" for text, target in zip(each.texts, each.targets, strict=True)]
-                for split, each in self._examples.items()
-            },
-        }
-        return language.info(corpus.source, corpus.note, contents)
-
-    def examples(self, split: str) -> Examples:
-        """Return `validation` or `test` as prompts with what follows them, or the paragraphs of `train`.
-
-        Raises: DataError: no such split.
-        """
-        corpus = self._prepared()
-        if split in self._examples:
-            return self._examples[split]
-        texts = corpus.split(split)
-        return Examples(item_ids=tuple(range(len(texts))), texts=texts)
-
-    def tokenizer(self) -> Any:
-        """Return the tokeniser."""
-        self._prepared()
-        return self._tokenizer
+        self._cut(corpus, self._prompts)
 
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return the share of each item's `ids_NT` that are the tokens the text really goes on with."""
@@ -155,35 +111,13 @@ class CausalGeneration:
         loss = total / tokens
         return Evaluation(scores=tuple(scores), measures={"perplexity": math.exp(loss), "loss_nats": loss})
 
-    def has_pretrained(self) -> str | None:
-        """Return None if pretrained weights are at hand, else the reason why not."""
-        return self._source.has_pretrained()
-
-    def model_info(self) -> ModelInfo:
-        """Return what the model is."""
-        return self._source.info()
-
-    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
-        """Return a fresh float32 model on the CPU.
-
-        Raises: ModelError: no pretrained weights, or they do not fit.
-        """
-        return self._source.new(pretrained=pretrained, seed=seed)
-
-    def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
-        """Refuse a size that needs more memory than the device has free.
-
-        Raises: ModelError: says the estimate and what is free.
-        """
-        self._source.refuse_unless_fits(training=training, batch=batch_size, length=self.max_length, device=device)
-
     def objective(self, device: str) -> NextToken:
         """Return the training text as one stream, an end after each paragraph, cut into blocks of `max_length`.
 
         Raises: DataError: there is less text than one block.
         """
         end = self.tokenizer().eos_token_id
-        stream = [token for row in self._ids(self._prepared().train) for token in (*row, end)]
+        stream = [token for row in self._ids(self._read().train) for token in (*row, end)]
         return NextToken(stream, self.max_length, device)
 
     def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
@@ -193,17 +127,6 @@ class CausalGeneration:
     def prefill(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
         """Read the prompts and return the first token of each, `ids_N1`."""
         return self._generated(model, texts, batch_size, padding, device, 1)
-
-    def save(self, model: Any, folder: Path) -> None:
-        """Write configuration, safetensors weights and tokeniser."""
-        sources.save(model, self.tokenizer(), folder)
-
-    def load(self, folder: Path) -> torch.nn.Module:
-        """Return a saved model in eval mode on the CPU.
-
-        Raises: ModelError: the folder is not what `save` leaves.
-        """
-        return sources.load(folder, "causal")
 
     def _generated(
         self, model: Any, texts: Sequence[str], batch_size: int, padding: Padding, device: str, new_tokens: int
@@ -255,11 +178,6 @@ class CausalGeneration:
 
     def _padded(self, ids: list[list[int]], device: str, *, width: int | None = None, left: bool = False) -> Inputs:
         return padded(ids, self._pad(), device, width=width, side="left" if left else "right")
-
-    def _prepared(self) -> language.Corpus:
-        if self._corpus is None:
-            raise DataError("the workload is not prepared; call prepare(cache) first")
-        return self._corpus
 
 
 class NextToken:

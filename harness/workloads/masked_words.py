@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Evaluation, Examples
 from harness.errors import DataError
-from harness.records import DataInfo, Frozen, ModelInfo
+from harness.records import Frozen
 from harness.training import encode
-from harness.workloads import documentation, language, random_bert, sources
+from harness.workloads import documentation, language, random_bert
 from harness.workloads.architectures.building import Fitting
 from harness.workloads.decoding import NOTHING, padded
-from harness.workloads.params import SPLITS
 from harness.workloads.slicing import EVALUATION_BATCH
+from harness.workloads.sourced import RunningText
 from harness.workloads.sources import Sized
 from harness.workloads.splits import text_hash
 
@@ -54,71 +54,27 @@ class Settings(Frozen, frozen=True, kw_only=True):
     vocabulary: int | None = None
 
 
-class MaskedWords:
+class MaskedWords(RunningText[Sized]):
     """The workload, as `harness.contract.Workload` describes it; its parts are read on first use after `prepare`."""
 
     task = "masked_words"
     metric = "masked word accuracy"
 
     def __init__(self, name: str, data: language.TextData, source: Sized, settings: Settings) -> None:
-        self.name = name
-        self.seed = settings.seed
-        self.max_length = settings.max_length
+        super().__init__(name, data, source, seed=settings.seed, max_length=settings.max_length)
         self._settings = settings
-        self._data = data
-        self._source = source
-        self._corpus: language.Corpus | None = None
-        self._examples: dict[str, Examples] = {}
-        self._tokenizer: Any = None
-
-    def check(self) -> None:
-        """Refuse what cannot work, cheaply: reads the user's files, no torch.
-
-        Raises: DataError, ModelError.
-        """
-        language.check(self._data)
-        self._source.check(self.max_length)
 
     def prepare(self, cache: Path) -> None:
         """Read the data, make the tokeniser, set the masks of validation and test.
 
         Raises: DataError: among others, no sentence has a word to mask.
         """
-        corpus = self._corpus = language.read(self._data, cache)
+        corpus = language.read(self._data, cache)
         rows = self._settings.vocabulary or self._source.preset.vocabulary
         file = random_bert.tokenizer_file(corpus.train, rows, cache)
         self._tokenizer = random_bert.tokenizer(file, self.max_length)
         self._source.fit(Fitting(vocabulary=rows, special=random_bert.SPECIAL))
-        for split in SPLITS[1:]:
-            self._examples[split] = self._masked(corpus, split)
-
-    def data_info(self) -> DataInfo:
-        """Return what the data are."""
-        corpus = self._prepared()
-        contents = {
-            "train": corpus.train,
-            **{
-                split: [f"{text}\x1d{target}" for text, target in zip(each.texts, each.targets, strict=True)]
-                for split, each in self._examples.items()
-            },
-        }
-        return language.info(corpus.source, corpus.note, contents)
-
-    def examples(self, split: str) -> Examples:
-        """Return sentences with masks and the words behind them, or the paragraphs of `train`.
-
-        Raises: DataError: no such split.
-        """
-        corpus = self._prepared()
-        if split in self._examples:
-            return self._examples[split]
-        texts = corpus.split(split)
-        return Examples(item_ids=tuple(range(len(texts))), texts=texts)
-
-    def tokenizer(self) -> Any:
-        """Return the tokeniser."""
-        self._prepared()
-        return self._tokenizer
+        self._cut(corpus, self._masked)
 
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return the share of each item's masked words that `ids_NM` name."""
@@ -147,31 +103,9 @@ class MaskedWords:
         loss = total / sum(map(len, truths))
         return Evaluation(scores=self.scores(np.concatenate(found), examples), measures={"loss_nats": loss})
 
-    def has_pretrained(self) -> str | None:
-        """Return why there are no pretrained weights."""
-        return self._source.has_pretrained()
-
-    def model_info(self) -> ModelInfo:
-        """Return what the model is."""
-        return self._source.info()
-
-    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
-        """Return a fresh float32 model on the CPU.
-
-        Raises: ModelError: pretrained weights are asked for.
-        """
-        return self._source.new(pretrained=pretrained, seed=seed)
-
-    def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
-        """Refuse a size that needs more memory than the device has free.
-
-        Raises: ModelError: says the estimate and what is free.
-        """
-        self._source.refuse_unless_fits(training=training, batch=batch_size, length=self.max_length, device=device)
-
     def objective(self, device: str) -> MaskedLoss:
         """Return the training paragraphs, tokenised, whose masks are drawn batch by batch."""
-        ids = encode(self.tokenizer(), self._prepared().train, self.max_length)
+        ids = encode(self.tokenizer(), self._read().train, self.max_length)
         return MaskedLoss(ids, self.tokenizer(), device)
 
     def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
@@ -190,17 +124,6 @@ class MaskedWords:
                 parts.append(_rows(words_M, inputs, tokenizer.mask_token_id))
         named: Outputs = np.concatenate(parts)
         return named
-
-    def save(self, model: Any, folder: Path) -> None:
-        """Write configuration, safetensors weights and tokeniser."""
-        sources.save(model, self.tokenizer(), folder)
-
-    def load(self, folder: Path) -> torch.nn.Module:
-        """Return a saved model in eval mode on the CPU.
-
-        Raises: ModelError: the folder is not what `save` leaves.
-        """
-        return sources.load(folder, "masked")
 
     def _masked(self, corpus: language.Corpus, split: str) -> Examples:
         sentences = [text for paragraph in corpus.split(split) for text in documentation.sentences(paragraph)]
@@ -236,11 +159,6 @@ class MaskedWords:
     def _truths(self, examples: Examples) -> list[list[int]]:
         tokenizer = self.tokenizer()
         return [tokenizer.convert_tokens_to_ids(target.split()) for target in examples.targets]
-
-    def _prepared(self) -> language.Corpus:
-        if self._corpus is None:
-            raise DataError("the workload is not prepared; call prepare(cache) first")
-        return self._corpus
 
 
 class MaskedLoss:

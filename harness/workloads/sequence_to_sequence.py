@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Evaluation, Examples
-from harness.errors import DataError
-from harness.records import DataInfo, Frozen, ModelInfo
+from harness.records import DataInfo, Frozen
 from harness.training import encode
-from harness.workloads import models, pairs, sources, vocabularies
+from harness.workloads import models, pairs, vocabularies
 from harness.workloads.architectures.building import Fitting
 from harness.workloads.decoding import generate, padded
 from harness.workloads.slicing import EVALUATION_BATCH, answers
+from harness.workloads.sourced import Sourced, unprepared
 from harness.workloads.sources import Kept, Sized
 
 if TYPE_CHECKING:
@@ -45,21 +45,17 @@ class Settings(Frozen, frozen=True, kw_only=True):
     smoothing: float = 0.0
 
 
-class SequenceToSequence:
+class SequenceToSequence(Sourced[Sized | Kept]):
     """The workload, as `harness.contract.Workload` describes it; its parts are read on first use after `prepare`."""
 
     task = "sequence_to_sequence"
     metric = "sentence BLEU"
 
     def __init__(self, name: str, data: pairs.PairData, source: Sized | Kept, settings: Settings) -> None:
-        self.name = name
-        self.seed = settings.seed
-        self.max_length = settings.max_length
+        super().__init__(name, source, seed=settings.seed, max_length=settings.max_length)
         self._settings = settings
         self._data = data
-        self._source = source
         self._pairs: pairs.PairSet | None = None
-        self._tokenizer: Any = None
 
     def check(self) -> None:
         """Refuse what cannot work, cheaply: reads the user's files, no torch.
@@ -96,11 +92,6 @@ class SequenceToSequence:
         """
         return self._prepared().split(split)
 
-    def tokenizer(self) -> Any:
-        """Return the tokeniser that both languages share."""
-        self._prepared()
-        return self._tokenizer
-
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return the sentence BLEU (0 to 1) of `ids_NT` against the targets."""
         return sentence_bleu(self.texts(outputs), examples.targets)
@@ -122,28 +113,6 @@ class SequenceToSequence:
                 "loss_nats": self._loss(model, examples, device),
             },
         )
-
-    def has_pretrained(self) -> str | None:
-        """Return None if pretrained weights are at hand, else the reason why not."""
-        return self._source.has_pretrained()
-
-    def model_info(self) -> ModelInfo:
-        """Return what the model is."""
-        return self._source.info()
-
-    def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
-        """Return a fresh float32 model on the CPU.
-
-        Raises: ModelError: no pretrained weights, or they do not fit.
-        """
-        return self._source.new(pretrained=pretrained, seed=seed)
-
-    def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
-        """Refuse a size that needs more memory than the device has free.
-
-        Raises: ModelError: says the estimate and what is free.
-        """
-        self._source.refuse_unless_fits(training=training, batch=batch_size, length=self.max_length, device=device)
 
     def objective(self, device: str) -> TargetLoss:
         """Return the training split, tokenised, to be written token by token."""
@@ -169,17 +138,6 @@ class SequenceToSequence:
         written: Outputs = np.concatenate(parts)
         return written
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write configuration, safetensors weights and tokeniser."""
-        sources.save(model, self.tokenizer(), folder)
-
-    def load(self, folder: Path) -> torch.nn.Module:
-        """Return a saved model in eval mode on the CPU.
-
-        Raises: ModelError: the folder is not what `save` leaves.
-        """
-        return sources.load(folder, "translation")
-
     def _loss(self, model: Any, examples: Examples, device: str) -> float:
         import torch
 
@@ -195,7 +153,7 @@ class SequenceToSequence:
 
     def _prepared(self) -> pairs.PairSet:
         if self._pairs is None:
-            raise DataError("the workload is not prepared; call prepare(cache) first")
+            raise unprepared()
         return self._pairs
 
 
