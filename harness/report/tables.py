@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from harness import stats
+from harness.compare import TechniqueComparison
 from harness.errors import InvalidMeasurement, NotMeasured
 from harness.records import Doubt, Record, WindowKind
 from harness.report import formats as f
@@ -116,6 +117,8 @@ def energy_cells(entry: Entry) -> tuple[Cell, Cell]:
 def _time_table(group: Group, where: str) -> Table:
     rests = any(window.kind is WindowKind.IDLE for entry in group.entries for window in entry.record.windows)
     net = (Column(name="energy a task, net of idle"),) if rests else ()
+    # Numbers of tokens have no distance; whether they are the same is what can be said of them.
+    tokens = any(c.token_agreement is not None for c in group.result.comparisons)
     return Table(
         key=f"inference-time-{group.result.name}",
         title=f"Inference{where}: time, memory, building",
@@ -126,18 +129,19 @@ def _time_table(group: Group, where: str) -> Table:
             Column(name="peak memory"),
             Column(name="build"),
             Column(name="building paid back after"),
-            Column(name="largest output difference", extra=True),
+            Column(name="token agreement" if tokens else "largest output difference", extra=True),
             Column(name="blocks × forks"),
             Column(name="doubts", numeric=False, extra=True),
             *net,
         ),
-        rows=tuple(_time_row(entry) + (_net(entry),) * len(net) for entry in group.entries),
+        rows=tuple(_time_row(entry, tokens=tokens) + (_net(entry),) * len(net) for entry in group.entries),
         notes=(
             (
                 "Building is everything spent before the first task (loading, exporting, quantising), mean over forks; "
                 "it is paid back against the baseline's building."
             ),
             "Peak memory is that of the whole process.",
+            *(("Token agreement is the share of the baseline's tokens that stand in the same place.",) * tokens),
         ),
     )
 
@@ -147,10 +151,9 @@ def _net(entry: Entry) -> Cell:
     return Cell(text=net, detail=entry.known.partition(":")[0])
 
 
-def _time_row(entry: Entry) -> tuple[Cell, ...]:
+def _time_row(entry: Entry, *, tokens: bool) -> tuple[Cell, ...]:
     record, c = entry.record, entry.comparison
     time_ratio = f"× {f.ratio(c.time_ratio.estimate)} ({f.interval_of(c.time_ratio)})" if c and c.time_ratio else ""
-    difference = c.largest_output_difference if c else None
     energy = entry.energy
     return (
         Cell(text=record.case.technique),
@@ -159,10 +162,17 @@ def _time_row(entry: Entry) -> tuple[Cell, ...]:
         Cell(text=or_nothing(lambda: f"{stats.peak_memory_bytes(record) / 2**20:,.0f} MiB")),
         total_cell(lambda: stats.build_total(record), told=bool(entry.known)),
         Cell(text=f.payback(c.break_even) if c else f.NOTHING, detail=f.payback_range(c.break_even) if c else ""),
-        Cell(text=f"{difference:.1e}" if difference is not None else f.NOTHING),
+        _outputs_cell(c, tokens=tokens),
         Cell(text=f"{energy.n_blocks} in {energy.n_forks}" if energy else f.NOTHING),
         Cell(text=doubts_of(record)),
     )
+
+
+def _outputs_cell(c: TechniqueComparison | None, *, tokens: bool) -> Cell:
+    found = None if c is None else c.token_agreement if tokens else c.largest_output_difference
+    if found is None:
+        return EMPTY
+    return Cell(text=f.percent(found) if tokens else f"{found:.1e}")
 
 
 def total_cell(make: Callable[[], stats.Total], *, told: bool) -> Cell:

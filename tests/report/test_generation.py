@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from harness import report, stats
+from harness import report, stats, store
 from harness.errors import NotMeasured
 from harness.records import WindowKind, WorkloadSpec
 from harness.schedule.measured import MeasuredCase
@@ -101,3 +101,26 @@ def test_an_interrupted_block_loses_its_prefill_too(make, record):
     kept = [window for window in state.windows if window.block is not None]
     assert {(window.fork, window.block) for window in kept} == {(0, 0)}
     assert [window.kind for window in kept].count(WindowKind.PREFILL) == 2
+
+
+def outputs_columns(make, folder, *rows, tokens):
+    """Return the output cells of the baseline and of another technique that answered one item with these rows."""
+    records = make.infer_group((make.Truth("torch_eager"), make.Truth("other")), folder=folder)
+    for record, row in zip(records, rows, strict=True):
+        store.write_answers(folder, record.case_id, store.Answers(item_ids=(1,), outputs=(row,), tokens=tokens))
+    content = report.build(make.fake_run(folder, records), make.BASELINES)
+    (table,) = [table for table in content.tables if table.key.startswith("inference-time")]
+    names = [column.name for column in table.columns]
+    found = {name for name in names if name in {"token agreement", "largest output difference"}}
+    (name,) = found
+    return name, [row[names.index(name)].text for row in table.rows]
+
+
+def test_two_that_write_tokens_are_compared_by_the_tokens_in_the_same_place(make, tmp_path):
+    rows = (5.0, 6.0, 7.0, -1.0), (5.0, 9.0, 7.0, 8.0)
+    assert outputs_columns(make, tmp_path, *rows, tokens=True) == ("token agreement", ["–", "66.7 %"])
+
+
+def test_two_that_answer_numbers_are_compared_by_their_largest_difference(make, tmp_path):
+    rows = (0.5, 0.25), (0.5, 0.75)
+    assert outputs_columns(make, tmp_path, *rows, tokens=False) == ("largest output difference", ["–", "5.0e-01"])
