@@ -27,7 +27,7 @@ run: $(VENV)/.installed
 	$(BIN)/joulebench run configs/quick.yaml
 
 test: $(VENV)/.installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: lint types imports test
 

@@ -11,6 +11,47 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+ONE_AT_A_TIME = frozenset(
+    {
+        "calibration",
+        "ci",
+        "cli",
+        "counters",
+        "docs",
+        "engines",
+        "faults",
+        "gate",
+        "gate_faults",
+        "interop",
+        "meters",
+        "pytest_plugin",
+        "sampling",
+        "schedule",
+    }
+)
+"""Folders with tests that start real runs, of which a host takes one at a time, or that time what they do.
+
+With `-n 2 --dist loadgroup` one worker takes them all, the other the rest.
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of some folders on one worker."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in ONE_AT_A_TIME:
+            item.add_marker(pytest.mark.xdist_group("one at a time"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _not_a_worker():
+    """Let no pytest that a test starts take itself for a worker of this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+            patch.delenv(name)
+        yield
+
+
 TINY = """\
 suite: tiny
 workload:
