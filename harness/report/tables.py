@@ -37,21 +37,23 @@ def _energy_table(group: Group, margin: float, where: str) -> Table:
     result = group.result
     measures = measure_names(entry.record for entry in group.entries)
     family = sum(c.ratio is not None for c in result.comparisons)
-    together = "s hold together" if family != 1 else " holds"
+    together = "s hold together" if family > 1 else " holds"
     notes = [
         (
             f"Energy of a typical block (20 % trimmed mean of logarithms), {result.confidence:.0%} interval; "
             f"{bounds_note(totals)} Provenance: {label(totals)}."
         ),
-        (
+    ]
+    if family:
+        notes.append(
             f"Ratios are paired over interleaved blocks; {family} interval{together} "
             f"at {result.confidence:.0%} ({result.each_confidence:.2%} each)."
-        ),
-        (
+        )
+    if result.comparisons:
+        notes.append(
             f"{f.capital(group.metric)} differences are over the same test items; a loss up to {margin * 100:.1f} "
             "points is accepted."
-        ),
-    ]
+        )
     return Table(
         key=f"inference-energy-{group.result.name}",
         title=f"Inference{where}: energy and quality",

@@ -129,10 +129,16 @@ def _of_workload(run: Gathered, workload: str, preferred: Sequence[str], where: 
     (pipeline,) = [each for each in pipelines if (each.name, each.group) == (million.pipeline, million.group)][:1]
     known = "" if run.uniform else total_at(pipeline, million.requests).label
     metric = f.metric_of(each.quality for each in pipelines)
+    requests = f"{where}at {f.power_of_ten(million.requests)} requests"
+    which = (
+        f"the cheapest pipeline measured whose {metric} is shown to be within the margin of the best is "
+        f"{million.pipeline}: "
+        if len(pipelines) > 1
+        else f"{million.pipeline} takes "
+    )
     text = (
-        f"{where}at {f.power_of_ten(million.requests)} requests the cheapest pipeline measured whose {metric} is shown "
-        f"to be within the margin of the best is {million.pipeline}: {f.joules(million.energy_j, known)} in all, "
-        f"{f.percent(million.inference_share)} of it inference."
+        f"{requests} {which}{f.joules(million.energy_j, known)} in all, {f.percent(million.inference_share)} of it "
+        "inference."
     )
     return [*sentences, Sentence(kind=Kind.LIFECYCLE, text=f.capital(text))]
 
