@@ -12,6 +12,8 @@ and without the meter's bounds (sample and truth have the same meter error), at 
 and windows of updates. Here the batch is run as four micro-batches, and after the first tenth as many pairs as steps
 were in it are measured beside the training: does the interval from the pairs hold the whole training?
 
+What batch means alone would have held, without the wandering of the machine, is scored beside both.
+
 FOLDER keeps a file a trial with the raw series; a trial whose file is there is not run again. Needs a quiet machine.
 Nominal is 95 %; the run fails (exit 1) where fewer than 90 % of the trials hold.
 """
@@ -32,6 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = Path(__file__).with_suffix(".yaml")
 TENTH, CONFIDENCE, ACCUMULATIONS, LEAST_HELD = 0.1, 0.95, 4, 0.9
+ALONE = ", batch means alone"
 
 
 def main() -> int:
@@ -202,7 +205,8 @@ def score(folder: Path) -> int:
     about_run = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     document = {"about": about_run, "confidence": CONFIDENCE, "tenth": TENTH, "summary": found, "trials": rows}
     (folder / "scores.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(each["share"] >= LEAST_HELD for each in found) else 1
+    ours = [each for each in found if not each["sample"].endswith(ALONE)]
+    return 0 if all(each["share"] >= LEAST_HELD for each in ours) else 1
 
 
 def scored(trial: dict[str, Any]) -> list[dict[str, Any]]:
@@ -213,29 +217,54 @@ def scored(trial: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, (plan, cycles) in samples.items():
         run, phase = extrapolated(plan, cycles, trial["steps"])
-        for quantity, key, whole in (("energy", "energy_j", run.energy_j), ("time", "duration_s", run.duration_s)):
-            truth = math.fsum(window[key] for cycle in trial["cycles"] for window in cycle)
-            rows.append(
-                {
-                    "trial": trial["trial"],
-                    "sample": name,
-                    "of": quantity,
-                    "truth": truth,
-                    "value": whole.value,
-                    "low": whole.low,
-                    "high": whole.high,
-                    "held": whole.low <= truth <= whole.high,
-                    "doubts": list(phase.series_doubts),
-                }
-            )
+        rows += judged(trial, name, run, phase) + judged(trial, name + ALONE, unwandering(run, phase), phase)
     return rows
+
+
+def judged(trial: dict[str, Any], sample: str, run: Any, phase: Any) -> list[dict[str, Any]]:
+    """Return a row of energy and one of time: the truth, the full run, whether it held."""
+    rows = []
+    for quantity, key, whole in (("energy", "energy_j", run.energy_j), ("time", "duration_s", run.duration_s)):
+        truth = math.fsum(window[key] for cycle in trial["cycles"] for window in cycle)
+        rows.append(
+            {
+                "trial": trial["trial"],
+                "sample": sample,
+                "of": quantity,
+                "truth": truth,
+                "value": whole.value,
+                "low": whole.low,
+                "high": whole.high,
+                "held": whole.low <= truth <= whole.high,
+                "doubts": list(phase.series_doubts),
+            }
+        )
+    return rows
+
+
+def unwandering(run: Any, phase: Any) -> Any:
+    """Return the full run as it would be extrapolated for a machine that does not wander."""
+    from msgspec.structs import replace
+
+    from harness.accounting import full_run
+
+    sample = phase.sample()
+    energy = replace(sample.energy, value=replace(sample.energy.value, wander=0.0))
+    steady = replace(sample, energy=energy, duration=replace(sample.duration, wander=0.0))
+    return full_run([steady], run.fixed, *exact(), confidence=CONFIDENCE)
+
+
+def exact() -> tuple[Any, Any]:
+    """Return the overhead and the target of a run that is compared with itself."""
+    from harness.accounting import Overhead, Target
+
+    return Overhead(value=0.0, low=0.0, high=0.0, source="the truth has none"), Target(sampled="here", target="here")
 
 
 def extrapolated(plan: dict[str, Any], cycles: list[list[dict[str, Any]]], steps: int) -> tuple[Any, Any]:
     """Return the full run from these windows, as `joulebench sample` makes it, and what was found of the phase."""
     import msgspec
 
-    from harness.accounting import Overhead, Target
     from harness.records import Energy, HostLoad, Measured, Provenance
     from harness.sampling import Aim, PhasePlan, Series, extrapolate
 
@@ -260,12 +289,8 @@ def extrapolated(plan: dict[str, Any], cycles: list[list[dict[str, Any]]], steps
         ),
         cycles=tuple(tuple(measured(window) for window in cycle) for cycle in cycles),
     )
-    aim = Aim(
-        overhead=Overhead(value=0.0, low=0.0, high=0.0, source="the truth has none"),
-        target=Target(sampled="here", target="here"),
-        confidence=CONFIDENCE,
-    )
-    run, (phase,) = extrapolate([series], None, aim)
+    overhead, target = exact()
+    run, (phase,) = extrapolate([series], None, Aim(overhead=overhead, target=target, confidence=CONFIDENCE))
     return run, phase
 
 
@@ -295,7 +320,7 @@ def line(row: dict[str, Any]) -> str:
     """Return one line of a trial."""
     unit = "J" if row["of"] == "energy" else "s"
     return (
-        f"trial {row['trial']:3} {row['sample']:<11} {row['of']:<6} {row['truth']:9.3f} {unit}, extrapolated "
+        f"trial {row['trial']:3} {row['sample']:<30} {row['of']:<6} {row['truth']:9.3f} {unit}, extrapolated "
         f"{row['value']:9.3f} [{row['low']:.3f}, {row['high']:.3f}] {'held' if row['held'] else 'MISSED'} "
         f"{' '.join(row['doubts'])}".rstrip()
     )

@@ -2,9 +2,7 @@
 
 How errors are put together:
 
-* sampling: the phases' standard errors add in squares (they are sampled one after another), Student's t with
-  Welch–Satterthwaite degrees of freedom. The sample stands for a run of its own, so an error is √(1 + n/N) of
-  the mean's, n being the sampled and N the extrapolated steps. What a drift adds is summed, not squared;
+* sampling and the wandering of the machine: `accounting.sampling_error`;
 * the meter, the scaling of the batch and the overhead have bounds and no distribution, and err for all steps alike: the
   interval runs from all low to all high bounds, and so covers at least what it says;
 * other hardware: nothing is claimed without a ratio. With one, a GSD of 1.45 is laid around it: published calculators
@@ -34,6 +32,7 @@ from harness.accounting.sampled import (
     StepEnergy,
     Target,
 )
+from harness.accounting.sampling_error import Part, half_width
 from harness.errors import NotMeasured, UsageError
 from harness.records import Frozen, Missing, Provenance
 
@@ -67,6 +66,8 @@ class _Exact(Frozen, frozen=True, kw_only=True):
     standard_error: float = 0.0
     degrees_of_freedom: float = 1.0
     widening: float = 0.0
+    wander: float = 0.0
+    wander_degrees_of_freedom: float = 1.0
     steps: int = 1
 
 
@@ -199,23 +200,13 @@ def _half(terms: Sequence[_Term], side: int, confidence: float) -> float:
 
     Terms that stand on one sample err together, so their weights add before they are squared.
     """
-    from scipy import stats
-
     weights: dict[int, float] = {}
     samples = {id(term.sample): term.sample for term in terms}
     for term in terms:
         key = id(term.sample)
         weights[key] = weights.get(key, 0.0) + term.equivalents(side) * term.ratio[side]
-    variances = {
-        key: (weight * samples[key].standard_error) ** 2 * (1 + samples[key].steps / _length(terms, key))
-        for key, weight in weights.items()
-    }
-    widening = math.fsum(weight * samples[key].widening for key, weight in weights.items())
-    variance = math.fsum(variances.values())
-    if variance == 0:
-        return widening
-    df = variance**2 / math.fsum(each**2 / samples[key].degrees_of_freedom for key, each in variances.items())
-    return float(stats.t.ppf(0.5 + confidence / 2, df)) * math.sqrt(variance) + widening
+    parts = [Part(samples[key], weight, _length(terms, key) / samples[key].steps) for key, weight in weights.items()]
+    return half_width(parts, confidence)
 
 
 def _length(terms: Sequence[_Term], key: int) -> float:

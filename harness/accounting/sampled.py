@@ -31,6 +31,14 @@ class SampledMean(Protocol):
         """What a drift adds to either side of the interval."""
 
     @property
+    def wander(self) -> float:
+        """How the level wanders: the root of the flicker's h (`harness.stats.wander`), in the unit of the series."""
+
+    @property
+    def wander_degrees_of_freedom(self) -> float:
+        """The degrees of freedom that h was read with."""
+
+    @property
     def steps(self) -> int:
         """How many steps the mean is of."""
 

@@ -48,9 +48,9 @@ _HEAD = (
     "run as",
     "cycles",
     "energy a step",
-    "interval",
+    "in this sample",
     "time a step",
-    "interval",
+    "in this sample",
     "update",
 )
 
@@ -100,9 +100,9 @@ def _full_run(sample: Sample) -> list[str]:
     else:
         said.append(f"  time    {_hours(run.duration_s)}")
     said += _wrapped(
-        f"the interval holds {run.confidence:.0%} for sampling, and the bounds of the meter and of the overhead "
-        f"({f.percent(run.overhead.low)} to {f.percent(run.overhead.high)} beyond the steps; {run.overhead.source}) in "
-        "full; not another day, another host, or a drift that goes on",
+        f"the interval holds {run.confidence:.0%} for sampling a machine that wanders, and in full the bounds of the "
+        f"meter and of the overhead ({f.percent(run.overhead.low)} to {f.percent(run.overhead.high)} beyond the steps; "
+        f"{run.overhead.source}); not another day, another host, or a drift that goes on",
         "  ",
     )
     if sample.idle_w is not None:

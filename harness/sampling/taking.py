@@ -68,6 +68,8 @@ def take(
     """
     works = _works(steps, plan)
     while not enough(len(into)):
+        if not plan.whole:
+            steps.renew_gradients()
         cycle: list[Measured] = []
         for part, work in zip(plan.parts, works, strict=True):
             measured, _ = window(meters, name, partial(work, part.times))

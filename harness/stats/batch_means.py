@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InvalidMeasurement, NotMeasured, UsageError
 from harness.records import Frozen
+from harness.stats.wander import PARTS, wander
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +76,10 @@ class BatchMeans(Frozen, frozen=True, kw_only=True):
 
     `low` and `high` hold t · `standard_error` at `degrees_of_freedom`, and `widening` on top, which is not zero where
     the series drifts. `drift` is the fitted change from the first to the last kept value, with the `drift_p` of its
-    test. `n` values (`steps` steps) were kept after `dropped` ones, which cost `warm_up_excess` beyond the mean in all.
-    `correlation` is the bias-corrected lag-1 correlation of the batch means.
+    test. `wander` is how the level wanders (`stats.wander`), read with `wander_degrees_of_freedom`; it is in no other
+    figure, because what it does depends on how long the run is. `n` values (`steps` steps) were kept after `dropped`
+    ones, which cost `warm_up_excess` beyond the mean in all. `correlation` is the bias-corrected lag-1 correlation of
+    the batch means.
     """
 
     mean: float
@@ -86,6 +89,8 @@ class BatchMeans(Frozen, frozen=True, kw_only=True):
     standard_error: float
     degrees_of_freedom: float
     widening: float
+    wander: float
+    wander_degrees_of_freedom: float
     n: int
     steps: int
     n_batches: int
@@ -151,6 +156,8 @@ def batch_means(
         standard_error=se,
         degrees_of_freedom=df,
         widening=widening,
+        wander=wander(kept),
+        wander_degrees_of_freedom=PARTS - 1,
         n=len(kept),
         steps=len(kept) * steps_each,
         n_batches=len(means),

@@ -52,8 +52,14 @@ def test_a_full_run_is_fixed_plus_steps_times_mean_and_overhead():
     assert run.required_duration_s() == run.duration_s
 
 
-def test_sampling_alone_gives_the_interval_of_the_batches():
-    one = phase(steps=1e6)
+def steady(one):
+    """Return the phase as a machine that does not wander would give it."""
+    value = msgspec.structs.replace(one.energy.value, wander=0.0)
+    return msgspec.structs.replace(one, energy=msgspec.structs.replace(one.energy, value=value))
+
+
+def test_where_nothing_wanders_the_interval_is_that_of_the_batches():
+    one = steady(phase(steps=1e6))
     run = full_run([one], NO_FIXED, NO_OVERHEAD, HERE)
     found = one.energy.value
     half = stats.t.ppf(0.975, found.degrees_of_freedom) * found.standard_error * math.sqrt(1 + 640 / 1e6) * 1e6
@@ -61,8 +67,23 @@ def test_sampling_alone_gives_the_interval_of_the_batches():
     assert run.energy_j.value - run.energy_j.low == pytest.approx(half)
 
 
-def test_samples_of_two_phases_add_in_squares_and_gain_degrees_of_freedom():
+@pytest.mark.parametrize("steps", [1e4, 1e6, 1e9])
+def test_what_a_machine_wanders_grows_with_the_run_and_is_never_averaged_away(steps):
+    one = phase(steps=steps)
+    run = full_run([one], NO_FIXED, NO_OVERHEAD, HERE)
+    error = one.energy.value.wander * math.sqrt(math.log(1 + steps / 640) + 1)
+    assert run.energy_j.high - run.energy_j.value == pytest.approx(stats.t.ppf(0.975, 7) * error * steps)
+
+
+def test_the_machine_wanders_through_all_phases_together():
     both = [phase("128", 9e5, seed=1), phase("512", 9e5, seed=2)]
+    each = [full_run([one], NO_FIXED, NO_OVERHEAD, HERE).energy_j for one in both]
+    together = full_run(both, NO_FIXED, NO_OVERHEAD, HERE).energy_j
+    assert together.high - together.value == pytest.approx(sum(one.high - one.value for one in each))
+
+
+def test_samples_of_two_phases_add_in_squares_and_gain_degrees_of_freedom():
+    both = [steady(phase("128", 9e5, seed=1)), steady(phase("512", 9e5, seed=2))]
     each = [full_run([one], NO_FIXED, NO_OVERHEAD, HERE).energy_j for one in both]
     together = full_run(both, NO_FIXED, NO_OVERHEAD, HERE).energy_j
     halves = [one.high - one.value for one in each]

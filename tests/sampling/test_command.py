@@ -23,7 +23,7 @@ def test_a_sample_in_json(joulebench, recipes, tmp_path):
     assert sample["about"]["hardware"].endswith("1 thread")
     assert sample["about"]["recipes_file"] == str(recipes)
     assert json.loads((tmp_path / made["folder"] / "sample.json").read_text()) == sample
-    assert "[0/2] building the model" in result.stderr
+    assert "[0/8] building the model" in result.stderr
     assert "left)" in result.stderr
 
 

@@ -69,10 +69,10 @@ def test_steady_trainings_are_held_by_their_first_tenth_and_by_pairs(honesty, tm
     assert honesty.score(tmp_path) == 0
     made = json.loads((tmp_path / "scores.json").read_text())
     assert [(each["sample"], each["of"]) for each in made["summary"]] == [
-        ("first tenth", "energy"),
-        ("first tenth", "time"),
-        ("pairs", "energy"),
-        ("pairs", "time"),
+        (f"{sample}{alone}", quantity)
+        for sample in ("first tenth", "pairs")
+        for alone in ("", honesty.ALONE)
+        for quantity in ("energy", "time")
     ]
     for each in made["summary"]:
         assert each["trials"] == 20
@@ -82,6 +82,30 @@ def test_steady_trainings_are_held_by_their_first_tenth_and_by_pairs(honesty, tm
     printed = capsys.readouterr().out
     assert "first tenth, energy: " in printed
     assert "Wilson 95 %" in printed
+
+
+def test_a_machine_that_wanders_is_held_and_batch_means_alone_would_not_hold_it(honesty, tmp_path):
+    def wandering(number):
+        made = trial(honesty, number)
+        draw = np.random.default_rng(100 + number)
+        steps = np.arange(400)
+        # One octave as strong as the next: as slow as the whole training, as quick as ten steps.
+        octaves = [
+            0.03 * np.sin(2 * np.pi * (steps / length + draw.random())) * draw.normal()
+            for length in (800, 400, 200, 100, 50, 25, 12)
+        ]
+        for (one,), factor in zip(made["cycles"], 1 + np.sum(octaves, axis=0), strict=True):
+            one["energy_j"] *= factor
+            one["duration_s"] *= factor
+        return made
+
+    keep(tmp_path, [wandering(number) for number in range(60)])
+    honesty.score(tmp_path)
+    found = {
+        (each["sample"], each["of"]): each for each in json.loads((tmp_path / "scores.json").read_text())["summary"]
+    }
+    assert found["first tenth", "energy"]["share"] >= 0.9
+    assert found[f"first tenth{honesty.ALONE}", "energy"]["share"] < 0.8
 
 
 def test_a_training_that_changes_after_its_first_tenth_is_missed_and_fails(honesty, tmp_path, capsys):

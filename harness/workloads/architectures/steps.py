@@ -144,6 +144,20 @@ class Steps:
         for _ in range(times):
             self._optimizer.zero_grad(set_to_none=not in_place)
 
+    def renew_gradients(self) -> None:
+        """Put zeros for gradients in new places of the memory.
+
+        On a CPU micro-batches are slower or quicker by where their gradients happen to lie. A published step allocates
+        them anew; zeroed in place for a whole phase, one place would speak for all. Sparse gradients have a new place
+        in each micro-batch, and stay as they are.
+        """
+        import torch
+
+        for each in _learned(self.model):
+            if each.grad is not None and each.grad.layout == torch.strided:
+                each.grad = None
+                each.grad = torch.zeros_like(each)
+
     def loss(self) -> float:
         """Return the last micro-batch's mean loss in nats; waits for the device.
 
