@@ -106,6 +106,20 @@ def drifting(share: float) -> Make:
     return make
 
 
+def wandering(root_h: float, phi: float = 0.5) -> Make:
+    """The level wanders as flicker of spectral density (root_h · level)² / f, under noise that averages out."""
+
+    def make(rng: np.random.Generator, steps: int) -> np.ndarray:
+        longer = 4 * steps
+        frequency = np.fft.rfftfreq(longer)[1:]
+        size = root_h * LEVEL_J * np.sqrt(longer / 4 / frequency)
+        drawn = size * (rng.normal(size=len(size)) + 1j * rng.normal(size=len(size)))
+        flicker = np.fft.irfft(np.concatenate([[0], drawn]), longer)
+        return autoregressive(phi)(rng, steps) + flicker[:steps]
+
+    return make
+
+
 def stepping(share: float) -> Make:
     """The level changes once, in the unsampled part (a neighbour comes, a clock is lowered)."""
 
@@ -125,6 +139,8 @@ SCENARIOS = (
     Scenario("evaluation every 20 steps, x 5", with_spikes(20, 5)),
     Scenario("evaluation every 50 steps, x 10", with_spikes(50, 10)),
     Scenario("warm-up over about 10 steps, x 2", with_warm_up(10)),
+    Scenario("wanders, flicker of 0.5 %", wandering(0.005)),
+    Scenario("wanders, flicker of 2 %", wandering(0.02)),
     Scenario("settles by 5 %, in 0.2 samples", settling(0.05, 0.2)),
     Scenario("settles by 5 %, in 0.5 samples", settling(0.05, 0.5)),
     Scenario("settles by 5 %, in 1 sample", settling(0.05, 1.0)),
