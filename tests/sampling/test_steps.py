@@ -181,6 +181,23 @@ def test_gradients_are_kept_in_place_or_let_go():
     assert gradients(steps) == []
 
 
+@pytest.mark.parametrize("workload", FAMILIES)
+def test_renewed_gradients_are_zeros_elsewhere_to_which_a_micro_batch_adds_its_own(workload):
+    steps = Steps(spec(workload))
+    steps.model.eval()
+    batch = steps.batch(2, 12)
+    steps.forward_backward(batch)
+    alone = gradients(steps)
+    dense = [each for each in steps.model.parameters() if each.grad is not None and each.grad.layout == torch.strided]
+    before = [each.grad for each in dense]
+    steps.update(in_place=True)
+    steps.renew_gradients()
+    assert all(each.grad is not old and not each.grad.any() for each, old in zip(dense, before, strict=True))
+    steps.forward_backward(batch)
+    for one, two in zip(alone, gradients(steps), strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-5)
+
+
 def test_several_updates_are_so_many_steps_on_the_same_gradients():
     once, thrice = (Steps(spec("translate", learning_rate=1e-3)) for _ in range(2))
     for steps in (once, thrice):
