@@ -72,6 +72,12 @@ def test_what_follows_the_end_of_a_sentence_is_nothing(zoo):
     assert zoo.texts(outputs)[0] == "Ich sehe: Hund läuft weg."
 
 
+def test_the_data_say_what_copying_them_would_score(zoo):
+    test = zoo.examples("test")
+    copied = np.mean(sentence_bleu(test.texts, test.targets))
+    assert f"copied unchanged, have a mean sentence BLEU of {copied:.1%}" in zoo.data_info().note
+
+
 def test_bleu_is_sacrebleus_on_its_scale():
     written, targets = ["The cat sat on the mat.", "no"], ["The cat sat on a mat.", "yes indeed"]
     assert sentence_bleu(targets, targets) == (1.0, 1.0)
