@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 PARTS = 8
 """Parts of a series that the flicker is read from: few enough to be long, enough for seven degrees of freedom."""
 
 
-def wander(values: Sequence[float]) -> float:
+def wander(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
     """Return √h of a series in the order of time, in its unit; it has `PARTS` values or more, which count alike."""
     import numpy as np
 
