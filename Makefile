@@ -27,7 +27,7 @@ run: $(VENV)/.installed
 	$(BIN)/joulebench run configs/quick.yaml
 
 test: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 check: lint types imports test
 

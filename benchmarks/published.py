@@ -94,7 +94,7 @@ def value(run: dict[str, Any] | None, name: str) -> str:
     """Return a published fact, or that there is none."""
     fact = (run or {}).get(name)
     found = None if fact is None else fact.get("value")
-    return "?" if found is None else f"{found:,}" if isinstance(found, int | float) else str(found)
+    return "?" if found is None else f"{found:,.10g}" if isinstance(found, int | float) else str(found)
 
 
 if __name__ == "__main__":

@@ -29,18 +29,21 @@ ONE_AT_A_TIME = frozenset(
         "schedule",
     }
 )
-"""Folders with tests that start real runs, of which a host takes one at a time, or that time what they do.
-
-With `-n 2 --dist loadgroup` one worker takes them all, the other the rest.
-"""
+"""Folders with tests that start real runs, of which a host takes one at a time, or that time what they do."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of some folders on one worker."""
-    for item in items:
-        if item.path.relative_to(ROOT / "tests").parts[0] in ONE_AT_A_TIME:
-            item.add_marker(pytest.mark.xdist_group("one at a time"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let `-n` give those folders to one worker and the other files to whoever is free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            folder = Path(file).parts[1]
+            return "one at a time" if folder in ONE_AT_A_TIME else file
+
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

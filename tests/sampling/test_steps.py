@@ -190,7 +190,6 @@ def test_renewed_gradients_are_zeros_elsewhere_to_which_a_micro_batch_adds_its_o
     alone = gradients(steps)
     dense = [each for each in steps.model.parameters() if each.grad is not None and each.grad.layout == torch.strided]
     before = [each.grad for each in dense]
-    steps.update(in_place=True)
     steps.renew_gradients()
     assert all(each.grad is not old and not each.grad.any() for each, old in zip(dense, before, strict=True))
     steps.forward_backward(batch)

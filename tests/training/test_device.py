@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,9 @@ def test_a_worker_starts_with_one_thread_that_does_not_spin():
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 def test_the_peak_starts_anew_after_a_reset():
     size = 64 * 2**20
-    block = bytearray(size)
-    block[::4096] = b"x" * len(block[::4096])
-    high = device.peak_memory_bytes("cpu")
-    del block
+    with mmap.mmap(-1, size) as block:  # not malloc's, which may keep what is freed
+        block.write(b"x" * size)
+        high = device.peak_memory_bytes("cpu")
     if not device.reset_peak_memory("cpu"):
         pytest.skip("this kernel or container does not let a process reset its peak")
     low = device.peak_memory_bytes("cpu")
