@@ -11,39 +11,31 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ONE_AT_A_TIME = frozenset(
-    {
-        "calibration",
-        "ci",
-        "cli",
-        "counters",
-        "docs",
-        "engines",
-        "faults",
-        "gate",
-        "gate_faults",
-        "interop",
-        "meters",
-        "pytest_plugin",
-        "sampling",
-        "schedule",
-    }
+ONE_AT_A_TIME = (
+    "tests/calibration/",
+    "tests/ci/",
+    "tests/cli/",
+    "tests/counters/",
+    "tests/engines/",
+    "tests/faults/",
+    "tests/gate/",
+    "tests/gate_faults/",
+    "tests/interop/",
+    "tests/sampling/test_command.py",
 )
-"""Folders with tests that start real runs, of which a host takes one at a time, or that time what they do."""
+"""Tests that start real runs, of which a host takes one at a time, or that look at all groups of processes."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Let `-n` give those folders to one worker and the other files to whoever is free."""
+    """Let `-n` give those tests to one worker and the other files to whoever is free."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFolder(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = nodeid.split("::")[0]
-            folder = Path(file).parts[1]
-            return "one at a time" if folder in ONE_AT_A_TIME else file
+            return "one at a time" if nodeid.startswith(ONE_AT_A_TIME) else nodeid.split("::")[0]
 
-    return ByFolder(config, log)
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
