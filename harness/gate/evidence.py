@@ -118,7 +118,7 @@ def _mixed(forks: dict[int, list[Block]]) -> str | None:
     if len(first) < 2:
         return None
     return (
-        f"the provenance of the joules changed while they were measured: {', then '.join(first.values())}; joules of "
+        f"the provenance of the joules changed while they were measured: {' and '.join(first.values())}; joules of "
         "unlike provenance are not compared: name one meter that does not change"
     )
 

@@ -161,7 +161,7 @@ def test_joules_that_are_known_in_unlike_ways_are_not_compared():
     measured[33] = REPLACE(measured[33], slots=(*slots[:3], REPLACE(slots[3], provenance=Provenance.COUNTER)))
     result = concluded(measured)
     assert result.verdict is Verdict.INVALID
-    assert "modelled (base in block 0 of fork 0), then counter (base in block 13 of fork 1)" in result.reason
+    assert "modelled (base in block 0 of fork 0) and counter (base in block 13 of fork 1)" in result.reason
     measured[33] = REPLACE(measured[33], void="the meter changed")
     assert concluded(measured).verdict is Verdict.PASS
 
