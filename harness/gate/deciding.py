@@ -110,6 +110,8 @@ def _judged(
         kind, reason = _unusable(each) or _said(said, place, estimate, held)
         if _hidden(kind, control, each, estimate, held):
             kind, reason = Kind.CONTAMINATED, f"{reason}; but {_unsteady(control)}"
+        elif kind is Kind.GO_ON and control.moved:
+            reason = f"{reason}; {_drifted(control)}: run again on a quieter one"
         found[case] = Finding(
             case=case,
             kind=kind,
@@ -192,12 +194,13 @@ def _halves(evidence: Evidence) -> tuple[float, float]:
     return hodges_lehmann(np.array(early), 0.5).estimate, hodges_lehmann(np.array(late), 0.5).estimate
 
 
-def _unsteady(control: _Control) -> str:
+def _drifted(control: _Control) -> str:
     by = 0.0 if control.change is None else control.change
-    return (
-        f"the machine was not steady, its control changed by {by:+.1%} within forks, and what was found changed with "
-        "it: run again on a quieter one"
-    )
+    return f"the machine was not steady, its control changed by {by:+.1%} within forks"
+
+
+def _unsteady(control: _Control) -> str:
+    return f"{_drifted(control)}, and what was found changed with it: run again on a quieter one"
 
 
 def _more(found: Spread | None, terms: Terms, cases: int) -> int | None:

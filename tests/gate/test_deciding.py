@@ -215,6 +215,18 @@ def test_what_is_larger_than_the_change_of_the_machine_is_decided_all_the_same(d
     assert finding(halved(-0.3, 0.0, drift)).kind is Kind.IMPROVED
 
 
+def test_what_is_not_decided_for_its_width_says_too_that_the_machine_was_not_steady():
+    rng = np.random.default_rng(3)
+    noisy = [
+        REPLACE(each, slots=tuple(REPLACE(s, energy_j=s.energy_j * math.exp(rng.normal(0, 0.5))) for s in each.slots))
+        for each in blocks(drift=0.08)
+    ]
+    found = finding(noisy)
+    assert found.kind is Kind.GO_ON
+    assert "is excluded; the machine was not steady, its control changed by +8" in found.reason
+    assert "the machine was not steady" not in finding(halved(0.06, 0.0, 0.03)).reason
+
+
 def test_a_steady_control_lets_a_change_in_mid_fork_be_decided():
     assert finding(halved(0.06, 0.0, 0.03)).kind is Kind.SUSPECTED
 
