@@ -9,8 +9,9 @@ windows. The extrapolation is `harness.sampling.extrapolate` on the first tenth 
 and without the meter's bounds (sample and truth have the same meter error), at 95 %.
 
 `--pairs` asks another question too. A published step that takes too long is put together from windows of micro-batches
-and windows of updates. Here the batch is run as four micro-batches, and after the first tenth as many pairs as steps
-were in it are measured beside the training: does the interval from the pairs hold the whole training?
+and windows of updates, as short as the meter lets them be. Here the batch is run as four micro-batches, and after the
+first tenth as many micro-batches as were in it are measured beside the training, in pairs of such windows: does the
+interval from the pairs hold the whole training?
 
 What batch means alone would have held, without the wandering of the machine, is scored beside both.
 
@@ -127,10 +128,10 @@ def run_trial(options: argparse.Namespace) -> None:
     take(steps, whole, opened, "cpu", into=cycles, enough=lambda done: done >= first)
     pairs: list[Any] = []
     if options.pairs:
-        runs = Part(name=FORWARD_BACKWARD, times=max(k * each, long_enough(times.forward_backward_s)), weight=float(k))
-        updates = Part(name=UPDATE, times=max(each, long_enough(times.update_s)), weight=1.0)
+        runs = Part(name=FORWARD_BACKWARD, times=long_enough(times.forward_backward_s), weight=float(k))
+        updates = Part(name=UPDATE, times=long_enough(times.update_s), weight=1.0)
         apart = planned(phase, micro_batch, k, (runs, updates))
-        take(steps, apart, opened, "cpu", into=pairs, enough=lambda done: done >= first)
+        take(steps, apart, opened, "cpu", into=pairs, enough=lambda done: done * runs.times >= first * each * k)
     take(steps, whole, opened, "cpu", into=cycles, enough=lambda done: done >= total)
     document = {
         "trial": options.trial,

@@ -68,8 +68,6 @@ def take(
     """
     works = _works(steps, plan)
     while not enough(len(into)):
-        if not plan.whole:
-            steps.renew_gradients()
         cycle: list[Measured] = []
         for part, work in zip(plan.parts, works, strict=True):
             measured, _ = window(meters, name, partial(work, part.times))
@@ -94,7 +92,7 @@ def timer(steps: Steps, name: str, check: Callable[[AskedPhase, int], None]) -> 
             steps.forward_backward(batch)
 
         def update() -> None:
-            steps.update(in_place=True)
+            steps.update()
 
         first_s = _seconds(name, run)
         _seconds(name, update)
@@ -107,24 +105,32 @@ def timer(steps: Steps, name: str, check: Callable[[AskedPhase, int], None]) -> 
 
 
 def _works(steps: Steps, plan: PhasePlan) -> tuple[Callable[[int], None], ...]:
-    """Return what each part of a cycle does so many times."""
+    """Return what each part of a cycle does so many times.
+
+    Gradients live as long as in a published step, wherever windows begin and end: one micro-batch of k gives them, the
+    others add to them, then they are let go. Zeroed in place or put elsewhere, they made micro-batches slower.
+    """
     batch = steps.batch(plan.micro_batch, plan.phase.tokens)
-    share = 1 / plan.accumulations
+    share, held = 1 / plan.accumulations, 0.0
+    steps.forget()
 
     def micro_batches(times: int) -> None:
+        nonlocal held
         for _ in range(times):
+            if held >= plan.accumulations:
+                steps.forget()
+                held -= plan.accumulations
             steps.forward_backward(batch, share)
+            held += 1
 
     def whole_steps(times: int) -> None:
         for _ in range(times):
-            micro_batches(round(plan.accumulations))
+            for _ in range(round(plan.accumulations)):
+                steps.forward_backward(batch, share)
             steps.update()
+            steps.forget()
 
-    def updates(times: int) -> None:
-        # In place, so that every micro-batch adds to gradients as all but the first of a published step do.
-        steps.update(times, in_place=True)
-
-    return (whole_steps,) if plan.whole else (micro_batches, updates)
+    return (whole_steps,) if plan.whole else (micro_batches, steps.update)
 
 
 def _seconds(name: str, work: Callable[[], None]) -> float:

@@ -126,6 +126,54 @@ def test_pairs_and_whole_steps_of_one_recipe_cost_about_the_same(recipes, phase)
     assert 0.7 < pairs / whole < 1.4
 
 
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((("forward and backward", 3), ("update", 2)), "mmmuu mfmmuu mmfmuu mmmuu fmmmuu"),
+        ((("forward and backward", 1), ("update", 1)), "mu mu mu mu fmu mu mu mu fmu"),
+        ((("step", 2),), "mmmmufmmmmuf mmmmufmmmmuf"),
+    ],
+)
+def test_gradients_are_let_go_after_as_many_micro_batches_as_a_published_step_has(phase, parts, expected):
+    done = []
+
+    class Spy:
+        def batch(self, sequences, length):
+            return {}
+
+        def forward_backward(self, batch, share):
+            assert share == 0.25
+            done.append("m")
+
+        def update(self, times=1):
+            done.append("u" * times)
+
+        def forget(self):
+            done.append("f")
+
+        def loss(self):
+            return 1.0
+
+    made = tuple(Part(name=name, times=times, weight=1.0) for name, times in parts)
+    plan = PhasePlan(
+        phase=phase(sequences=4.0, tokens=32),
+        micro_batch=1,
+        accumulations=4.0,
+        whole=len(made) == 1,
+        parts=made,
+        cycle_s=0.1,
+        for_s=1.0,
+    )
+    cycles = []
+
+    def enough(count):
+        done.append(" " if count else "")
+        return count == len(expected.split())
+
+    take(Spy(), plan, MeterWindow([FakeMeter(2.0)]), "cpu", into=cycles, enough=enough)
+    assert "".join(done).strip() == f"f{expected}"
+
+
 def test_notes_say_how_it_was_run(sample):
     found, _ = sample("translate@test", micro_batch=1)
     said = " ".join((*found.full_run.notes, *found.notes))

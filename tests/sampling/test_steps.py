@@ -34,6 +34,7 @@ def test_repeating_a_batch_lowers_its_loss(workload):
         steps.forward_backward(batch)
         losses.append(steps.loss())
         steps.update()
+        steps.forget()
     assert losses[-1] < losses[0] - 0.3
 
 
@@ -44,8 +45,7 @@ def test_two_micro_batches_of_half_a_batch_have_its_gradients(workload):
     batch = steps.batch(4, 12)
     steps.forward_backward(batch)
     whole = gradients(steps)
-    steps.update(0)
-    steps._optimizer.zero_grad()
+    steps.forget()
     for half in (slice(0, 2), slice(2, 4)):
         steps.forward_backward(cut(batch, half, 12), share=0.5)
     assert whole
@@ -153,7 +153,7 @@ def test_a_sampled_softmax_accumulates_and_steps_sparsely():
         for _ in range(2):
             steps.forward_backward(batch, share=0.5)
         assert steps.model.softmax.weight.grad.is_sparse
-        steps.update(2, in_place=True)
+        steps.update(2)
     steps.loss()
 
 
@@ -168,33 +168,15 @@ def test_mixed_precision_runs_near_the_full_one(workload):
     assert all(each.grad.dtype is torch.float32 for each in mixed.model.parameters() if each.grad is not None)
 
 
-def test_gradients_are_kept_in_place_or_let_go():
+def test_an_update_leaves_the_gradients_and_forgetting_lets_them_go():
     steps = Steps(spec("gpt2"))
-    batch = steps.batch(1, 8)
-    steps.forward_backward(batch)
-    steps.update(in_place=True)
-    kept = gradients(steps)
-    assert kept
-    assert all(not each.any() for each in kept)
-    steps.forward_backward(batch)
+    steps.forward_backward(steps.batch(1, 8))
+    before = gradients(steps)
     steps.update()
+    assert before
+    assert all(torch.equal(one, two) for one, two in zip(before, gradients(steps), strict=True))
+    steps.forget()
     assert gradients(steps) == []
-
-
-@pytest.mark.parametrize("workload", FAMILIES)
-def test_renewed_gradients_are_zeros_elsewhere_to_which_a_micro_batch_adds_its_own(workload):
-    steps = Steps(spec(workload))
-    steps.model.eval()
-    batch = steps.batch(2, 12)
-    steps.forward_backward(batch)
-    alone = gradients(steps)
-    dense = [each for each in steps.model.parameters() if each.grad is not None and each.grad.layout == torch.strided]
-    before = [each.grad for each in dense]
-    steps.renew_gradients()
-    assert all(each.grad is not old and not each.grad.any() for each, old in zip(dense, before, strict=True))
-    steps.forward_backward(batch)
-    for one, two in zip(alone, gradients(steps), strict=True):
-        torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-5)
 
 
 def test_several_updates_are_so_many_steps_on_the_same_gradients():

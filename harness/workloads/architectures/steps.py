@@ -130,33 +130,14 @@ class Steps:
             ) from error
         self._last = loss.detach()
 
-    def update(self, times: int = 1, *, in_place: bool = False) -> None:
-        """Let the optimizer step, and forget the gradients.
-
-        Args:
-            times: How often both. All steps take the same gradients and the forgetting comes last, because on
-                gradients of zero a processor may draw less.
-            in_place: Fill gradients with zeros, so that each micro-batch adds to them. Else they are let go, and the
-                first micro-batch after this gives its own instead of adding.
-        """
+    def update(self, times: int = 1) -> None:
+        """Let the optimizer step so often, each time by the gradients that there are; `forget` lets these go."""
         for _ in range(times):
             self._optimizer.step()
-        for _ in range(times):
-            self._optimizer.zero_grad(set_to_none=not in_place)
 
-    def renew_gradients(self) -> None:
-        """Put zeros for gradients in new places of the memory.
-
-        On a CPU micro-batches are slower or quicker by where their gradients happen to lie. A published step allocates
-        them anew; zeroed in place for a whole phase, one place would speak for all. Sparse gradients have a new place
-        in each micro-batch, and stay as they are.
-        """
-        import torch
-
-        for each in _learned(self.model):
-            if each.grad is not None and each.grad.layout == torch.strided:
-                each.grad = None
-                each.grad = torch.zeros_like(each)
+    def forget(self) -> None:
+        """Let the gradients go: the next micro-batch gives its own, and those after it add to them."""
+        self._optimizer.zero_grad(set_to_none=True)
 
     def loss(self) -> float:
         """Return the last micro-batch's mean loss in nats; waits for the device.
