@@ -75,13 +75,15 @@ class Objective(Protocol):
 class Workload(Protocol):
     """A model + data + a quality measure + what one task is. Constructing one does nothing.
 
-    `task` names the kind, so that a technique can refuse others; `metric` is the quality measure, a mean over items
-    of scores from 0 to 1 of which more is better.
+    `task` names the kind, so that a technique can refuse others. A quality measure is a mean over items of scores from
+    0 to 1 of which more is better: `metric` names that of the task's outputs (`scores`), `learned` that by which
+    training is judged (`evaluate`), mostly the same.
     """
 
     name: str
     task: str
     metric: str
+    learned: str
     seed: int
     max_length: int
 
@@ -95,7 +97,7 @@ class Workload(Protocol):
         """Read the data (cached under `cache`) and the tokeniser; after this the methods below work."""
 
     def data_info(self) -> DataInfo:
-        """Return what the data is, with its content hash."""
+        """Return what the data is, with its content hash and what quality takes no model."""
 
     def examples(self, split: str) -> Examples:
         """Return `train`, `validation` or `test`."""

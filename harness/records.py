@@ -224,8 +224,20 @@ class Case(Frozen, frozen=True, kw_only=True):
         return f"{label}/{self.name}" if label else self.name
 
 
+class Trivial(Frozen, frozen=True, kw_only=True):
+    """What an answer that takes no model scores on a split; `value` is in the unit of the quality `metric`."""
+
+    split: str
+    metric: str
+    value: float
+    answer: str
+
+
 class DataInfo(Frozen, frozen=True, kw_only=True):
-    """The data a record was made on. Two records agree only if `content_sha256` does."""
+    """The data a record was made on. Two records agree only if `content_sha256` does.
+
+    `trivial` says what quality takes no model on these data: a model that learned something does better.
+    """
 
     source: str
     content_sha256: str
@@ -234,6 +246,7 @@ class DataInfo(Frozen, frozen=True, kw_only=True):
     n_validation: int
     n_test: int
     note: str = ""
+    trivial: tuple[Trivial, ...] = ()
 
 
 class ModelInfo(Frozen, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from harness.compare import TechniqueComparison
-from harness.records import Quality
+from harness.records import Quality, Record, Trivial
 from harness.stats import BreakEven, Difference, Interval, Payback
 
 _PREFIXES = {-9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
@@ -124,6 +124,14 @@ def capital(text: str) -> str:
 def quality_of(quality: Quality) -> str:
     """Return the bounds of a quality from 0 to 1."""
     return f"{quality.low * 100:.1f}–{quality.high * 100:.1f} %"
+
+
+def trivial_of(record: Record, split: str, quality: Quality | None) -> Trivial | None:
+    """Return what takes no model on a split, by the measure of a quality; None where that is not known."""
+    if record.data is None or quality is None:
+        return None
+    known = (each for each in record.data.trivial if (each.split, each.metric) == (split, quality.metric))
+    return next(known, None)
 
 
 def change(value: float) -> str:

@@ -7,7 +7,7 @@ from harness.report import formats as f
 from harness.report.gather import Entry, Gathered, Training
 from harness.report.model import Cell, Column, Table
 from harness.report.tables import EMPTY, energy_cells
-from harness.report.training_tables import cost_cell, per_cell
+from harness.report.training_tables import cost_cell, per_cell, trivial_cell
 
 _NOTE = (
     "Workloads do unlike tasks, so their rows are not to be set against each other. Each row is of the workload's "
@@ -31,6 +31,7 @@ def overview_table(run: Gathered) -> Table | None:
             Column(name="energy a training step"),
             Column(name="energy of training"),
             Column(name="learned, on validation", numeric=False),
+            Column(name="without a model", numeric=False),
             Column(name="loss, nats", numeric=False, extra=True),
         ),
         rows=tuple(_row(run, label) for label in labels),
@@ -52,6 +53,7 @@ def _row(run: Gathered, label: str) -> tuple[Cell, ...]:
         per_cell(training.step, training.per_gap) if training else EMPTY,
         _spent(training),
         _learned(training.records[0]) if training else EMPTY,
+        _trivial(training.records[0]) if training else EMPTY,
         _loss(training.records[0]) if training else EMPTY,
     )
 
@@ -73,6 +75,12 @@ def _learned(record: Record) -> Cell:
     first, last = record.curve[0], record.curve[-1]
     begun = f"{f.percent(first.quality.value)} → " if first.steps == 0 and last.steps > 0 else ""
     return Cell(text=f"{begun}{f.percent(last.quality.value)}", detail=last.quality.metric)
+
+
+def _trivial(record: Record) -> Cell:
+    if not record.curve:
+        return EMPTY
+    return trivial_cell(f.trivial_of(record, "validation", record.curve[-1].quality))
 
 
 def _loss(record: Record) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import stats
+from harness.records import Trivial
 from harness.report import formats as f
 from harness.report.gather import Gathered, Training
 from harness.report.model import Cell, Column, Table
@@ -61,6 +62,7 @@ def _table(group: str, trainings: Sequence[Training], notes: tuple[str, ...]) ->
             Column(name="energy a step"),
             Column(name="energy an example", extra=True),
             Column(name=f"test {metric}"),
+            Column(name="without a model", extra=True),
             *measure_columns(measures),
             Column(name="steps", extra=True),
             Column(name="examples", extra=True),
@@ -92,6 +94,7 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
         per_cell(training.step, training.per_gap),
         per_cell(training.example, training.per_gap),
         Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else EMPTY,
+        trivial_cell(f.trivial_of(record, "test", quality)),
         *measure_cells(record, measures),
         Cell(text=f"{record.curve[-1].steps:,}" if record.curve else f.NOTHING),
         Cell(text=f"{record.curve[-1].examples:,}" if record.curve else f.NOTHING),
@@ -116,6 +119,11 @@ def per_cell(cost: TrainingTotal | None, gap: str) -> Cell:
     if cost.low_j is None or cost.high_j is None:
         return Cell(text=f.si(cost.total.energy_j, "J"), detail="no interval")
     return Cell(text=f.si(cost.total.energy_j, "J"), detail=f.si_range((cost.low_j, cost.high_j), "J"))
+
+
+def trivial_cell(trivial: Trivial | None) -> Cell:
+    """Return what quality takes no model, and by which answer."""
+    return Cell(text=f.percent(trivial.value), detail=trivial.answer) if trivial is not None else EMPTY
 
 
 def _target_cell(training: Training) -> Cell:

@@ -145,6 +145,10 @@ def _material(run: Gathered) -> list[tuple[str, str]]:
             facts[f"{of}examples"] = f"{data.n_train:,} train, {data.n_validation:,} validation, {data.n_test:,} test"
             if data.note:
                 facts[f"{of}note"] = data.note
+            if data.trivial:
+                facts[f"{of}without a model"] = "; ".join(
+                    f"{each.split} {each.metric} {f.percent(each.value)} ({each.answer})" for each in data.trivial
+                )
         if record.model is not None:
             model = record.model
             facts[f"{of}model of {record.case.phase.value} cases"] = (

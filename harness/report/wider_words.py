@@ -52,10 +52,11 @@ def _of_group(trainings: Sequence[Training], where: str) -> list[Sentence]:
     )
     if not known:
         return []
+    idle = [_training(where + text) for each in known if (text := _learned_nothing(each))]
     if target is None:
         parts = [f"{each.technique} {_ended(each)}" for each in known]
         text = f"{where}no target quality was set, so trainings are not ranked: {'; '.join(parts)}."
-        return [_training(f.capital(text))]
+        return [_training(f.capital(text)), *idle]
     reached = sorted((each for each in known if each.to_target is not None), key=_to_target_j)
     missed = [each for each in known if each.to_target is None]
     goal = f"the target of {f.percent(target)} validation {known[0].metric}"
@@ -74,6 +75,7 @@ def _of_group(trainings: Sequence[Training], where: str) -> list[Sentence]:
     return [
         *sentences,
         *(_training(f"{where}{each.technique}: {goal} was not reached within {_spent(each)}.") for each in missed),
+        *idle,
     ]
 
 
@@ -102,7 +104,23 @@ def _spent(training: Training) -> str:
 def _ended(training: Training) -> str:
     quality = training.records[0].quality
     at = f"ended at {f.percent(quality.value)} test {training.metric}" if quality else "ended without a test quality"
-    return f"{at} for {_spent(training)}"
+    trivial = f.trivial_of(training.records[0], "test", quality)
+    beside = f" ({trivial.answer}: {f.percent(trivial.value)})" if trivial is not None else ""
+    return f"{at}{beside} for {_spent(training)}"
+
+
+def _learned_nothing(training: Training) -> str:
+    """Return what to say of a model that is not shown better than an answer without one; mostly nothing."""
+    quality = training.records[0].quality
+    trivial = f.trivial_of(training.records[0], "test", quality)
+    trained = stats.steps_trained(training.records[0]) != 0
+    if quality is None or trivial is None or quality.low > trivial.value or not trained:
+        return ""
+    return (
+        f"{training.technique} is not shown to have learned anything: its test {training.metric}, "
+        f"{f.percent(quality.value)} ({f.quality_of(quality)}), is not above the {f.percent(trivial.value)} of "
+        f"{trivial.answer}."
+    )
 
 
 def lifecycle_sentences(run: Gathered, preferred: Sequence[str]) -> list[Sentence]:

@@ -16,7 +16,7 @@ from harness.counters.process import enter_own_group
 from harness.messages import Ready, Start
 from harness.meters import trace
 from harness.meters.window import MeterWindow
-from harness.records import Measured, Window, WindowKind
+from harness.records import Measured, Phase, Window, WindowKind
 from harness.training import Recipe
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Fork:
         infos = self._meters.infos()
         return Ready(
             pid=os.getpid(),
-            metric=self.workload.metric,
+            metric=self.workload.learned if self.case.phase is Phase.TRAIN else self.workload.metric,
             data=self.workload.data_info(),
             model=self.workload.model_info(),
             meters=trace.noted(self._recorder, infos) if self._recorder else infos,

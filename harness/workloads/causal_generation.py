@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Evaluation, Examples
 from harness.errors import ConfigError, DataError
-from harness.records import Frozen
+from harness.records import Frozen, Trivial
 from harness.workloads import language, models, vocabularies
 from harness.workloads.architectures.building import Fitting, SpecialIds
 from harness.workloads.decoding import generate, padded
 from harness.workloads.slicing import EVALUATION_BATCH
 from harness.workloads.sourced import RunningText
 from harness.workloads.sources import Kept, Sized
+from harness.workloads.trivial import constant
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,8 @@ class CausalGeneration(RunningText[Sized | Kept]):
     """The workload, as `harness.contract.Generation` describes it; its parts are read on first use after `prepare`."""
 
     task = "causal_generation"
-    metric = "token accuracy"
+    metric = "continuation accuracy"
+    learned = "next-token accuracy"
 
     def __init__(self, name: str, data: language.TextData, source: Sized | Kept, settings: Settings) -> None:
         if settings.new_tokens >= settings.max_length:
@@ -78,7 +80,7 @@ class CausalGeneration(RunningText[Sized | Kept]):
             self._source.fit(
                 Fitting(vocabulary=rows, special=SpecialIds(pad=vocabularies.SPECIAL.pad, start=end, end=end))
             )
-        self._cut(corpus, self._prompts)
+        self._cut(corpus, self._prompts, self._trivially)
 
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return the share of each item's `ids_NT` that are the tokens the text really goes on with."""
@@ -96,8 +98,7 @@ class CausalGeneration(RunningText[Sized | Kept]):
         import torch
 
         model.to(device).eval()
-        wholes = [f"{text} {target}" for text, target in zip(examples.texts, examples.targets, strict=True)]
-        ids = [row[: self.max_length] for row in self._ids(wholes)]
+        ids = self._whole(examples)
         scores: list[float] = []
         total, tokens = 0.0, 0
         with torch.inference_mode():
@@ -166,6 +167,17 @@ class CausalGeneration(RunningText[Sized | Kept]):
             texts=tuple(" ".join(cut[row][:words]) for row in rows),
             targets=tuple(" ".join(cut[row][words:]) for row in rows),
         )
+
+    def _trivially(self, split: str, examples: Examples) -> tuple[Trivial, Trivial]:
+        """Return what one token for all places scores, among the predicted ones and among the generated ones."""
+        continued = [ids[: self.new_tokens] for ids in self._ids([f" {target}" for target in examples.targets])]
+        predicted = [ids[1:] for ids in self._whole(examples)]
+        return constant(split, self.learned, predicted), constant(split, self.metric, continued)
+
+    def _whole(self, examples: Examples) -> list[list[int]]:
+        """Return each item's prompt and continuation as one row of ids, cut at `max_length`."""
+        wholes = [f"{text} {target}" for text, target in zip(examples.texts, examples.targets, strict=True)]
+        return [row[: self.max_length] for row in self._ids(wholes)]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         found: list[list[int]] = self.tokenizer()(list(texts), add_special_tokens=False)["input_ids"]

@@ -88,7 +88,7 @@ class ElmoEncoding:
 
     name = "elmo"
     task = "text_encoding"
-    metric = "accuracy"
+    metric = learned = "accuracy"
 
     def __init__(self, params: Params, seed: int) -> None:
         self.params = params

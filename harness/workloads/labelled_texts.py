@@ -8,6 +8,7 @@ from harness.records import DataInfo
 from harness.workloads import docstrings, hub_data, splits, tables
 from harness.workloads.language import documentation_note
 from harness.workloads.params import SPLITS, Data, DocstringData, FileData, HubData
+from harness.workloads.trivial import constant
 
 
 def check(data: Data) -> splits.Dataset | None:
@@ -49,6 +50,9 @@ def info(data: Data, found: splits.Dataset) -> DataInfo:
         n_validation=len(found.validation.texts),
         n_test=len(found.test.texts),
         note=note,
+        trivial=tuple(
+            constant(split, "accuracy", [(label,) for label in found.split(split).labels]) for split in SPLITS[1:]
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Evaluation, Examples
 from harness.errors import DataError
-from harness.records import Frozen
+from harness.records import Frozen, Trivial
 from harness.training import encode
 from harness.workloads import documentation, language, random_bert
 from harness.workloads.architectures.building import Fitting
@@ -26,6 +26,7 @@ from harness.workloads.slicing import EVALUATION_BATCH
 from harness.workloads.sourced import RunningText
 from harness.workloads.sources import Sized
 from harness.workloads.splits import text_hash
+from harness.workloads.trivial import constant
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,7 @@ class MaskedWords(RunningText[Sized]):
     """The workload, as `harness.contract.Workload` describes it; its parts are read on first use after `prepare`."""
 
     task = "masked_words"
-    metric = "masked word accuracy"
+    metric = learned = "masked word accuracy"
 
     def __init__(self, name: str, data: language.TextData, source: Sized, settings: Settings) -> None:
         super().__init__(name, data, source, seed=settings.seed, max_length=settings.max_length)
@@ -74,7 +75,7 @@ class MaskedWords(RunningText[Sized]):
         file = random_bert.tokenizer_file(corpus.train, rows, cache)
         self._tokenizer = random_bert.tokenizer(file, self.max_length)
         self._source.fit(Fitting(vocabulary=rows, special=random_bert.SPECIAL))
-        self._cut(corpus, self._masked)
+        self._cut(corpus, self._masked, self._trivially)
 
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return the share of each item's masked words that `ids_NM` name."""
@@ -155,6 +156,10 @@ class MaskedWords(RunningText[Sized]):
         ids = self.tokenizer()(text, truncation=True, max_length=self.max_length)["input_ids"]
         whole = ids.count(self.tokenizer().mask_token_id) == len(chosen)
         return (text, hidden) if whole else (text, "")
+
+    def _trivially(self, split: str, examples: Examples) -> tuple[Trivial]:
+        """Return what one word behind all masks scores."""
+        return (constant(split, self.metric, self._truths(examples)),)
 
     def _truths(self, examples: Examples) -> list[list[int]]:
         tokenizer = self.tokenizer()

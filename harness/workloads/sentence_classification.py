@@ -72,7 +72,7 @@ class SentenceClassification:
 
     name = "sentence_classification"
     task = "text_classification"
-    metric = "accuracy"
+    metric = learned = "accuracy"
 
     def __init__(self, params: Params, seed: int) -> None:
         self.params = params

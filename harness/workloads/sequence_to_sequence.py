@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.contract import Evaluation, Examples
-from harness.records import DataInfo, Frozen
+from harness.records import DataInfo, Frozen, Trivial
 from harness.training import encode
 from harness.workloads import models, pairs, vocabularies
 from harness.workloads.architectures.building import Fitting
 from harness.workloads.decoding import generate, padded
+from harness.workloads.params import SPLITS
 from harness.workloads.slicing import EVALUATION_BATCH, answers
 from harness.workloads.sourced import Sourced, unprepared
 from harness.workloads.sources import Kept, Sized
@@ -52,7 +53,7 @@ class SequenceToSequence(Sourced[Sized | Kept]):
     """The workload, as `harness.contract.Workload` describes it; its parts are read on first use after `prepare`."""
 
     task = "sequence_to_sequence"
-    metric = "sentence BLEU"
+    metric = learned = "sentence BLEU"
 
     def __init__(self, name: str, data: pairs.PairData, source: Sized | Kept, settings: Settings) -> None:
         super().__init__(name, source, seed=settings.seed, max_length=settings.max_length)
@@ -85,11 +86,13 @@ class SequenceToSequence(Sourced[Sized | Kept]):
         self._source.fit(Fitting(vocabulary=rows, special=vocabularies.SPECIAL))
 
     def data_info(self) -> DataInfo:
-        """Return what the data are, with what copying would score: a model that learned something writes better."""
-        found, test = self._prepared().info, self.examples("test")
-        copied = fmean(sentence_bleu(test.texts, test.targets))
-        note = f"the test sentences, copied unchanged, have a mean sentence BLEU of {copied:.1%}"
-        return msgspec.structs.replace(found, note="; ".join(part for part in (found.note, note) if part))
+        """Return what the data are, with what copying the sources would score."""
+        copied = []
+        for split in SPLITS[1:]:
+            examples = self.examples(split)
+            value = fmean(sentence_bleu(examples.texts, examples.targets))
+            copied.append(Trivial(split=split, metric=self.metric, value=value, answer="the source copied unchanged"))
+        return msgspec.structs.replace(self._prepared().info, trivial=tuple(copied))
 
     def examples(self, split: str) -> Examples:
         """Return `train`, `validation` or `test`; texts are sources.

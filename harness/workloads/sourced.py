@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from harness.contract import Examples
 from harness.errors import DataError
-from harness.records import DataInfo, ModelInfo
+from harness.records import DataInfo, ModelInfo, Trivial
 from harness.workloads import language, sources
 from harness.workloads.params import SPLITS
 from harness.workloads.sources import Kept, Sized
@@ -83,6 +85,7 @@ class RunningText(Sourced[S]):
         self._data = data
         self._corpus: language.Corpus | None = None
         self._examples: dict[str, Examples] = {}
+        self._trivial: tuple[Trivial, ...] = ()
 
     def check(self) -> None:
         """Refuse what cannot work, cheaply: reads the user's files, no torch.
@@ -93,7 +96,7 @@ class RunningText(Sourced[S]):
         self._source.check(self.max_length)
 
     def data_info(self) -> DataInfo:
-        """Return what the data are."""
+        """Return what the data are, and what the best constant answers score."""
         corpus = self._read()
         contents = {
             "train": corpus.train,
@@ -102,7 +105,8 @@ class RunningText(Sourced[S]):
                 for split, each in self._examples.items()
             },
         }
-        return language.info(corpus.source, corpus.note, contents)
+        found = language.info(corpus.source, corpus.note, contents)
+        return msgspec.structs.replace(found, trivial=self._trivial)
 
     def examples(self, split: str) -> Examples:
         """Return the items of `validation` or `test`, or the paragraphs of `train`.
@@ -115,10 +119,16 @@ class RunningText(Sourced[S]):
         texts = corpus.split(split)
         return Examples(item_ids=tuple(range(len(texts))), texts=texts)
 
-    def _cut(self, corpus: language.Corpus, items: Callable[[language.Corpus, str], Examples]) -> None:
-        """Keep the corpus and the items that `items` makes of its splits."""
+    def _cut(
+        self,
+        corpus: language.Corpus,
+        items: Callable[[language.Corpus, str], Examples],
+        trivial: Callable[[str, Examples], Sequence[Trivial]],
+    ) -> None:
+        """Keep the corpus, the items that `items` makes of its splits, and what `trivial` says of each."""
         self._corpus = corpus
         self._examples = {split: items(corpus, split) for split in SPLITS[1:]}
+        self._trivial = tuple(each for split, found in self._examples.items() for each in trivial(split, found))
 
     def _read(self) -> language.Corpus:
         if self._corpus is None:

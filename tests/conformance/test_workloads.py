@@ -91,6 +91,28 @@ def test_its_data_are_the_same_for_every_seed_and_each_split_has_its_limit(key, 
 
 
 @every
+def test_its_data_say_what_quality_takes_no_model(key, prepared):
+    workload = prepared(key)
+    said = {(each.split, each.metric): each for each in workload.data_info().trivial}
+    assert set(said) == {
+        (split, name) for split in ("validation", "test") for name in (workload.metric, workload.learned)
+    }
+    examples = workload.examples("test")
+    found = said["test", workload.metric]
+    if workload.task == "sequence_to_sequence":
+        assert found.answer == "the source copied unchanged"
+        return
+    if workload.data_info().classes:
+        constants = [np.tile(row, (len(examples.texts), 1)) for row in np.eye(len(workload.data_info().classes))]
+    else:
+        constants = [np.full((len(examples.texts), 8), token) for token in range(len(workload.tokenizer()))]
+        constants = [outputs[:, : getattr(workload, "new_tokens", 8)] for outputs in constants]
+    best = max(np.mean(workload.scores(outputs, examples)) for outputs in constants)
+    assert 0 < found.value == pytest.approx(best)
+    assert found.answer == "the best constant answer"
+
+
+@every
 def test_its_data_info_and_model_info_survive_json(key, prepared):
     workload = prepared(key)
     for info in (workload.data_info(), workload.model_info()):

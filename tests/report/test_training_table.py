@@ -69,6 +69,18 @@ def test_measures_beside_the_quality_have_columns_of_their_own(make, tmp_path):
     assert (found["perplexity"].text, found["loss nats"].text) == ("31.5", "3.45")
 
 
+def test_what_takes_no_model_stands_beside_what_was_learned(make, tmp_path):
+    found = row(make, tmp_path, make.train_record("full", chunk_j=24.0, curve=(0.1, 0.9)))
+    assert (found["test accuracy"].text, found["without a model"].text) == ("90.0 %", "27.0 %")
+    assert found["without a model"].detail == "the best constant answer"
+
+
+def test_without_what_takes_no_model_its_column_says_nothing(make, tmp_path):
+    record = make.train_record("full", chunk_j=24.0, curve=(0.1, 0.9))
+    before = msgspec.structs.replace(record, data=msgspec.structs.replace(record.data, trivial=()))
+    assert row(make, tmp_path, before)["without a model"].text == "–"
+
+
 def test_a_target_that_is_not_reached_has_no_energy_whatever_the_measure(make, tmp_path):
     record = make.train_record("full", chunk_j=24.0, curve=(0.1, 0.4), target=0.5)
     curve = tuple(

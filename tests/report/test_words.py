@@ -64,7 +64,18 @@ def test_training_says_who_reaches_the_target_and_who_does_not(make, run):
 def test_without_a_target_trainings_are_not_ranked(make, tmp_path):
     run = make.fake_run(tmp_path, (make.train_record("full", chunk_j=10.0, curve=(0.1, 0.5, 0.8)),))
     (text,) = said(make, run, Kind.TRAINING)
-    assert text.startswith("No target quality was set, so trainings are not ranked: full ended at 80.0 % test accuracy")
+    assert text.startswith(
+        "No target quality was set, so trainings are not ranked: full ended at 80.0 % test accuracy (the best constant "
+        "answer: 27.0 %) for "
+    )
+
+
+def test_a_training_that_is_no_better_than_a_constant_answer_is_said_to_show_nothing(make, tmp_path):
+    good, poor = (make.train_record(name, chunk_j=9.0, curve=(0.1, end)) for name, end in (("a", 0.4), ("b", 0.28)))
+    texts = said(make, make.fake_run(tmp_path, (good, poor)), Kind.TRAINING)
+    (nothing,) = [text for text in texts if "learned" in text]
+    assert nothing.startswith("b is not shown to have learned anything: its test accuracy, 28.1 % (")
+    assert nothing.endswith("), is not above the 27.0 % of the best constant answer.")
 
 
 def test_payback_and_parity_are_said(make, run):

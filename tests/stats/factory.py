@@ -30,6 +30,7 @@ from harness.records import (
     Record,
     RunInfo,
     Skipped,
+    Trivial,
     Window,
     WindowKind,
     WorkloadSpec,
@@ -182,6 +183,10 @@ DATA = DataInfo(
     n_train=2000,
     n_validation=400,
     n_test=420,
+    trivial=(
+        Trivial(split="validation", metric="accuracy", value=0.28, answer="the best constant answer"),
+        Trivial(split="test", metric="accuracy", value=0.27, answer="the best constant answer"),
+    ),
 )
 MODEL = ModelInfo(source="packaged MiniLM", architecture="BertForSequenceClassification", parameters=22_713_604,
                   weights_sha256="a1" * 32)  # fmt: skip
