@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from harness.errors import InvalidMeasurement, NotMeasured
 from harness.records import Energy, Missing, Record, Window, WindowKind
@@ -125,25 +125,28 @@ def peak_memory_bytes(record: Record) -> int:
 
 def build_total(record: Record) -> Total:
     """Return the joules of building once: BUILD windows summed in each fork, averaged over forks."""
-    return _per_fork(record, WindowKind.BUILD)
+    windows = windows_of(record, WindowKind.BUILD)
+    forks = len({window.fork for window in windows})
+    return scaled(add(total(window, record.case.name) for window in windows), 1.0 / forks)
 
 
 def training_total(record: Record) -> Total:
-    """Return the joules of training once: TRAIN windows summed in each fork, averaged over forks.
+    """Return the joules of the one training of a record: all its TRAIN windows.
 
+    A training that was taken up again goes on in another fork, so its forks are parts of it, not repetitions.
     EVAL windows are not training and are not in it.
     """
-    return _per_fork(record, WindowKind.TRAIN)
+    return add(total(window, record.case.name) for window in windows_of(record, WindowKind.TRAIN))
 
 
 def eval_total(record: Record) -> Total:
     """Return the joules of the evaluations between checkpoints, which training is not billed for."""
-    return _per_fork(record, WindowKind.EVAL)
+    return add(total(window, record.case.name) for window in windows_of(record, WindowKind.EVAL))
 
 
 def training_duration_s(record: Record) -> float:
-    """Return wall seconds of training once."""
-    return _mean_over_forks(record, WindowKind.TRAIN, lambda window: window.measured.duration_s)
+    """Return wall seconds of the one training of a record."""
+    return math.fsum(window.measured.duration_s for window in windows_of(record, WindowKind.TRAIN))
 
 
 def to_target(record: Record) -> Total | None:
@@ -163,17 +166,6 @@ def up_to(record: Record, windows_done: int) -> Total:
     """Return the joules of the first `windows_done` training windows; the first of them is the set-up."""
     windows = windows_of(record, WindowKind.TRAIN)
     return add(total(window, record.case.name) for window in windows[:windows_done])
-
-
-def _per_fork(record: Record, kind: WindowKind) -> Total:
-    windows = windows_of(record, kind)
-    forks = len({window.fork for window in windows})
-    return scaled(add(total(window, record.case.name) for window in windows), 1.0 / forks)
-
-
-def _mean_over_forks(record: Record, kind: WindowKind, value: Callable[[Window], float]) -> float:
-    windows = windows_of(record, kind)
-    return math.fsum(value(window) for window in windows) / len({window.fork for window in windows})
 
 
 def _tasks(record: Record) -> int:

@@ -35,7 +35,7 @@ class TrainingTotal(Frozen, frozen=True, kw_only=True):
 
 
 def training_interval(records: Sequence[Record], confidence: float) -> TrainingTotal:
-    """Return the joules of a training from its repetitions (seeds or forks).
+    """Return the joules of a training from its repetitions: one a record, each with a seed of its own.
 
     Three or more repetitions give a t-interval over their totals. Fewer give batch means over the chunks
     between checkpoints of each run (steps inside a run are autocorrelated, chunks much less), which
@@ -43,7 +43,7 @@ def training_interval(records: Sequence[Record], confidence: float) -> TrainingT
 
     Raises: NotMeasured: no training windows, or a missing domain.
     """
-    runs = [(record.case.name, windows) for record in records for windows in _by_fork(record)]
+    runs = [(record.case.name, windows_of(record, WindowKind.TRAIN)) for record in records]
     totals = [add(total(window, name) for window in windows) for name, windows in runs]
     mean = scaled(add(totals), 1.0 / len(totals))
     if len(totals) >= 3:
@@ -102,13 +102,6 @@ def _scaled(cost: TrainingTotal, factor: float) -> TrainingTotal:
         spread=cost.spread,
         n=cost.n,
     )
-
-
-def _by_fork(record: Record) -> list[list[Window]]:
-    forks: dict[int, list[Window]] = {}
-    for window in windows_of(record, WindowKind.TRAIN):
-        forks.setdefault(window.fork, []).append(window)
-    return [windows for _, windows in sorted(forks.items())]
 
 
 def _chunk_variance(windows: Sequence[Window], name: str) -> tuple[float, int] | None:

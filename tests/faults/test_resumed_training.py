@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import store
+from harness import stats, store
+from harness.interop import figures
 from harness.records import Doubt, Ok, WindowKind
 
 pytestmark = pytest.mark.slow
@@ -91,6 +92,12 @@ def test_a_training_killed_twice_counts_each_example_and_each_window_once(start,
         energy.energy_j for window in train_windows(logged) for energy in window.measured.energies if energy.billed
     )
     assert 0 < energy_j <= spent_j * (1 + 1e-9)
+    assert stats.training_total(record).energy_j == pytest.approx(energy_j)
+    assert stats.training_interval([record], 0.95).total.energy_j == pytest.approx(energy_j)
+    assert stats.training_interval([record], 0.95).spread is not stats.Spread.BETWEEN_RUNS
+    assert stats.training_duration_s(record) == pytest.approx(sum(window.measured.duration_s for window in windows))
+    (figure,) = figures.load(folder).figures
+    assert (figure.energy_j, len(figure.joules)) == (pytest.approx(energy_j), 1)
     steps = [point.steps for point in record.curve]
     assert steps == sorted(set(steps))
     assert not list((folder / "training").glob("*")), "what was kept is gone once the record is there"
