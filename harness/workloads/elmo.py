@@ -10,7 +10,6 @@ Shape suffixes: N items, B batch, T words, C classes.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +24,12 @@ from harness.records import DataInfo, Frozen, ModelInfo
 from harness.workloads import labelled_texts, language, sources
 from harness.workloads import params as labelled
 from harness.workloads.architectures.presets import ElmoPreset, elmo_preset
+from harness.workloads.evaluating import answers, evaluation_batch, of_loss
 from harness.workloads.language import TextData
 from harness.workloads.sentence_classification import right
-from harness.workloads.slicing import EVALUATION_BATCH, answers
 from harness.workloads.splits import Dataset
 from harness.workloads.strict import convert, spelled
-from harness.workloads.words_and_classes import WordsAndClasses, words
+from harness.workloads.words_and_classes import WordsAndClasses, pieces, words
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +46,8 @@ class Params(Frozen, frozen=True, kw_only=True):
     """All parameters of the workload.
 
     `data` are the labelled texts of the classifier, `corpus` what the language model reads: the labelled texts if not
-    given. Sentences are cut at `max_length` words. `vocabulary` is the number of words to predict, the most frequent of
-    the corpus (None: the published 793,471; `tiny`: 4,000).
+    given. A labelled text ends at `max_length` words, a corpus is cut into pieces of at most as many. `vocabulary` is
+    the number of words to predict, the most frequent of the corpus (None: the published 793,471; `tiny`: 4,000).
     """
 
     data: labelled.Data = labelled.DocstringData()
@@ -100,6 +99,7 @@ class ElmoEncoding:
             raise ConfigError(f"workload.size: {error}") from error
         self._labelled: Dataset | None = None
         self._corpus: language.Corpus | None = None
+        self._running: dict[str, tuple[str, ...]] = {}
         self._words: dict[str, int] = {}
 
     def check(self) -> None:
@@ -124,7 +124,9 @@ class ElmoEncoding:
         self._labelled = self._labelled or labelled_texts.read(self.params.data, cache)
         if self.params.corpus is not None:
             self._corpus = language.read(self.params.corpus, cache)
-        counts = Counter(word for text in self._running("train") for word in words(text, self.max_length))
+        self._running = {split: tuple(self._running_text(split)) for split in labelled.SPLITS}
+        counts = Counter(word for text in self._running["train"] for word in words(text, self.max_length))
+        del counts[language.UNKNOWN]
         known = sorted(counts, key=lambda word: (-counts[word], word))[: self._rows() - len(MARKS)]
         self._words = {word: number for number, word in enumerate((*MARKS, *known))}
 
@@ -135,11 +137,15 @@ class ElmoEncoding:
         if corpus is None:
             return found
         read = language.info(corpus.source, corpus.note, {split: corpus.split(split) for split in labelled.SPLITS})
+        rows = (
+            f"n_train counts the labelled texts; the language model trains on {len(corpus.train)} paragraphs in "
+            f"{len(self._running['train'])} pieces of at most {self.max_length} words"
+        )
         return msgspec.structs.replace(
             found,
             source=f"{found.source}; language model on {read.source}",
             content_sha256=language.joined_sha256(found.content_sha256, read.content_sha256),
-            note="; ".join(note for note in (found.note, read.note) if note),
+            note="; ".join(note for note in (found.note, read.note, rows) if note),
         )
 
     def examples(self, split: str) -> Examples:
@@ -156,23 +162,22 @@ class ElmoEncoding:
     def evaluate(self, model: Any, examples: Examples, device: str) -> Evaluation:
         """Return whether each item is classified right, and perplexity and loss in nats a word beside it.
 
-        The loss is the mean of both directions, over the items' own texts, or the corpus's of the same split.
+        The loss is the mean of both directions, over the items' own texts, or as many pieces of the corpus.
         """
         import torch
 
         outputs = answers(self, model, examples.texts, device)
         goal = WordsAndClasses(self, self._beside(examples), None, device)
         total, count = 0.0, 0
+        size = evaluation_batch(self.max_length)
         with torch.inference_mode():
-            for start in range(0, goal.size, EVALUATION_BATCH):
-                rows = range(start, min(goal.size, start + EVALUATION_BATCH))
+            for start in range(0, goal.size, size):
+                rows = range(start, min(goal.size, start + size))
                 predicted = goal.predicted(rows)
                 total += float(goal.loss(model, rows)) * predicted
                 count += predicted
         loss = total / count
-        return Evaluation(
-            scores=self.scores(outputs, examples), measures={"perplexity": math.exp(loss), "loss_nats": loss}
-        )
+        return Evaluation(scores=self.scores(outputs, examples), measures=of_loss(loss))
 
     def has_pretrained(self) -> str | None:
         """Return why there are no pretrained weights: a size is drawn at random."""
@@ -212,7 +217,7 @@ class ElmoEncoding:
 
     def objective(self, device: str) -> WordsAndClasses:
         """Return the running text to predict word by word, and the labelled texts beside it."""
-        return WordsAndClasses(self, self._running("train"), self.examples("train"), device)
+        return WordsAndClasses(self, self._running["train"], self.examples("train"), device)
 
     def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
         """Return `logits_NC` of N texts, in float32: each encoded, its layers mixed, its words' mean classified."""
@@ -268,16 +273,17 @@ class ElmoEncoding:
         begin, end, unknown = (MARKS.index(mark) for mark in MARKS)
         return [begin, *(self._words.get(word, unknown) for word in words(text, self.max_length)), end]
 
-    def _running(self, split: str) -> tuple[str, ...]:
-        texts = self._corpus.split(split) if self._corpus is not None else self._prepared().split(split).texts
-        return tuple(text for text in texts if words(text, 1))
+    def _running_text(self, split: str) -> list[str]:
+        if self._corpus is not None:
+            return [piece for text in self._corpus.split(split) for piece in pieces(text, self.max_length)]
+        return [text for text in self._prepared().split(split).texts if words(text, 1)]
 
     def _beside(self, examples: Examples) -> tuple[str, ...]:
         if self._corpus is None:
             return tuple(text for text in examples.texts if words(text, 1))
         named = [split for split in labelled.SPLITS if self.examples(split) == examples]
-        limit = len(examples.texts)
-        return self._running(named[0] if named else "test")[:limit]
+        running = self._running[named[0] if named else "test"]
+        return tuple(running[row] for row in language.drawn(running, len(examples.texts)))
 
     def _prepared(self) -> Dataset:
         if self._labelled is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,9 @@ from harness.workloads.splits import text_hash
 
 HELD_OUT = 10
 """One paragraph in so many is held out for validation where the user names no file for it."""
+
+UNKNOWN = "<unk>"
+"""What stands in published text such as WikiText's for a word that was left out of its vocabulary."""
 
 _HEADING = re.compile(r"\s*=+ .* =+\s*")
 
@@ -105,6 +109,16 @@ def drawn(texts: Sequence[str], limit: int | None) -> list[int]:
     if limit is None or limit >= len(texts):
         return list(rows)
     return sorted(sorted(rows, key=lambda row: (text_hash(texts[row]), row))[:limit])
+
+
+def stretches(places: int, most: int) -> list[range]:
+    """Return consecutive places cut into as few stretches of at most `most` as hold all of them.
+
+    They are equally long but for one place, so that no text ends in a row of one word.
+    """
+    count = -(-places // most)
+    ends = [places * (number + 1) // count for number in range(count)]
+    return [range(start, end) for start, end in pairwise((0, *ends))]
 
 
 def info(source: str, note: str, contents: Mapping[str, Sequence[str]], classes: tuple[str, ...] = ()) -> DataInfo:

@@ -3,7 +3,8 @@
 Quality is the share of masked words that the model names as its likeliest, with the loss beside it. In training the
 masks are drawn anew for every batch (15 % of the tokens; of these 80 % masked, 10 % exchanged, 10 % left; Devlin et al.
 2019, section 3.1, dynamic as in RoBERTa). In validation and test they stand still: about 15 % of a sentence's words, of
-those that are one token, by a hash, so that every technique and seed meets the same.
+those that are one token, by a hash, so that every technique and seed meets the same. A word that the text itself has
+as `<unk>` is never masked.
 
 Shape suffixes: N items, T tokens, V pieces of the vocabulary, M masks.
 """
@@ -11,18 +12,21 @@ Shape suffixes: N items, T tokens, V pieces of the vocabulary, M masks.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.contract import Evaluation, Examples
 from harness.errors import DataError
 from harness.records import Frozen, Trivial
-from harness.training import encode
+from harness.training import encode, padded
 from harness.workloads import documentation, language, random_bert
 from harness.workloads.architectures.building import Fitting
-from harness.workloads.decoding import NOTHING, padded
-from harness.workloads.slicing import EVALUATION_BATCH
+from harness.workloads.decoding import NOTHING
+from harness.workloads.evaluating import evaluation_batch
+from harness.workloads.params import SPLITS
 from harness.workloads.sourced import RunningText
 from harness.workloads.sources import Sized
 from harness.workloads.splits import text_hash
@@ -39,13 +43,15 @@ MASKED = 0.15
 MOST_MASKS = 8
 """Masks of one item at most; outputs have so many columns."""
 
-_MASK = "[MASK]"
-_WORD = re.compile(r"[A-Za-z]+")
+_MASK, _UNKNOWN = "[MASK]", "[UNK]"
+_WORD = re.compile(r"\[UNK\]|[A-Za-z]+")
+"""The unknown word is one match, which is no word of the vocabulary, so that its letters are none of their own."""
+
 _FEWEST_WORDS = 6
 
 
 class Settings(Frozen, frozen=True, kw_only=True):
-    """What the task is beside its data and its size: texts are cut at `max_length` tokens.
+    """What the task is beside its data and its size: texts are cut into pieces of at most `max_length` tokens.
 
     `vocabulary` is the number of tokens, None the published one.
     """
@@ -70,9 +76,9 @@ class MaskedWords(RunningText[Sized]):
 
         Raises: DataError: among others, no sentence has a word to mask.
         """
-        corpus = language.read(self._data, cache)
+        corpus = self._marked(language.read(self._data, cache))
         rows = self._settings.vocabulary or self._source.preset.vocabulary
-        file = random_bert.tokenizer_file(corpus.train, rows, cache)
+        file = random_bert.tokenizer_file([text.replace(_UNKNOWN, " ") for text in corpus.train], rows, cache)
         self._tokenizer = random_bert.tokenizer(file, self.max_length)
         self._source.fit(Fitting(vocabulary=rows, special=random_bert.SPECIAL))
         self._cut(corpus, self._masked, self._trivially)
@@ -93,9 +99,10 @@ class MaskedWords(RunningText[Sized]):
         truths = self._truths(examples)
         ids = encode(self.tokenizer(), examples.texts, self.max_length)
         found, total = [], 0.0
+        size = evaluation_batch(self.max_length)
         with torch.inference_mode():
-            for start in range(0, len(ids), EVALUATION_BATCH):
-                rows = range(start, min(len(ids), start + EVALUATION_BATCH))
+            for start in range(0, len(ids), size):
+                rows = range(start, min(len(ids), start + size))
                 inputs = padded([ids[row] for row in rows], self.tokenizer().pad_token_id, device)
                 logits_MV = _behind_masks(model, inputs, self.tokenizer().mask_token_id)
                 words_M = torch.tensor([truth for row in rows for truth in truths[row]], device=logits_MV.device)
@@ -105,9 +112,17 @@ class MaskedWords(RunningText[Sized]):
         return Evaluation(scores=self.scores(np.concatenate(found), examples), measures={"loss_nats": loss})
 
     def objective(self, device: str) -> MaskedLoss:
-        """Return the training paragraphs, tokenised, whose masks are drawn batch by batch."""
-        ids = encode(self.tokenizer(), self._read().train, self.max_length)
-        return MaskedLoss(ids, self.tokenizer(), device)
+        """Return the training paragraphs, tokenised and cut into pieces, whose masks are drawn batch by batch."""
+        texts = list(self._read().train)
+        ids = self.tokenizer()(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        room = self.max_length - 2
+        special = random_bert.SPECIAL
+        rows = [
+            [special.start, *row[part.start : part.stop], special.end]
+            for row in ids
+            for part in language.stretches(len(row), room)
+        ]
+        return MaskedLoss(rows, self.tokenizer(), device)
 
     def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
         """Return `ids_NM` of the likeliest word behind each mask in order, M = `MOST_MASKS`, -1 after the last."""
@@ -129,8 +144,8 @@ class MaskedWords(RunningText[Sized]):
     def _masked(self, corpus: language.Corpus, split: str) -> Examples:
         sentences = [text for paragraph in corpus.split(split) for text in documentation.sentences(paragraph)]
         sentences = [text for text in dict.fromkeys(sentences) if len(text.split()) >= _FEWEST_WORDS]
-        pairs = [(row, *self._behind(text)) for row, text in enumerate(sentences)]
-        pairs = [pair for pair in pairs if pair[2]]
+        known = self.tokenizer().get_vocab()
+        pairs = self._whole([(row, *_behind(text, known)) for row, text in enumerate(sentences)])
         if not pairs:
             raise DataError(
                 f"{corpus.source}: no sentence of the {split} split has a word to mask; it needs sentences of at least "
@@ -143,19 +158,19 @@ class MaskedWords(RunningText[Sized]):
             targets=tuple(pairs[place][2] for place in kept),
         )
 
-    def _behind(self, sentence: str) -> tuple[str, str]:
-        """Return the sentence with masks, and the words behind them; none where its masks would be cut off."""
-        known = self.tokenizer().get_vocab()
-        words = [match for match in _WORD.finditer(sentence) if match[0].lower() in known]
-        wanted = min(MOST_MASKS, max(1, round(MASKED * len(sentence.split()))))
-        chosen = sorted(words, key=lambda match: text_hash(f"{sentence}/{match.start()}"))[:wanted]
-        text = sentence
-        for match in sorted(chosen, key=lambda match: -match.start()):
-            text = text[: match.start()] + _MASK + text[match.end() :]
-        hidden = " ".join(match[0].lower() for match in sorted(chosen, key=lambda match: match.start()))
-        ids = self.tokenizer()(text, truncation=True, max_length=self.max_length)["input_ids"]
-        whole = ids.count(self.tokenizer().mask_token_id) == len(chosen)
-        return (text, hidden) if whole else (text, "")
+    def _whole(self, pairs: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+        """Return the row, text and words of those that have masks, none of them cut off."""
+        ids = encode(self.tokenizer(), [text for _, text, _ in pairs], self.max_length)
+        mask = self.tokenizer().mask_token_id
+        return [pair for pair, row in zip(pairs, ids, strict=True) if 0 < row.count(mask) == len(pair[2].split())]
+
+    def _marked(self, corpus: language.Corpus) -> language.Corpus:
+        """Return the corpus with its unknown words as the tokeniser has them, and what a row of it is."""
+        marked = {
+            split: tuple(text.replace(language.UNKNOWN, _UNKNOWN) for text in corpus.split(split)) for split in SPLITS
+        }
+        rows = f"n_train counts paragraphs; longer ones are trained on in pieces of at most {self.max_length} tokens"
+        return msgspec.structs.replace(corpus, **marked, note="; ".join(note for note in (corpus.note, rows) if note))
 
     def _trivially(self, split: str, examples: Examples) -> tuple[Trivial]:
         """Return what one word behind all masks scores."""
@@ -196,6 +211,18 @@ class MaskedLoss:
         device = self._device
         logits_NTV = model(input_ids=seen_NT.to(device), attention_mask=inputs["attention_mask"].to(device)).logits
         return torch.nn.functional.cross_entropy(logits_NTV[chosen_NT.to(device)], ids_NT[chosen_NT].to(device))
+
+
+def _behind(sentence: str, known: Container[str]) -> tuple[str, str]:
+    """Return the sentence with masks, and the words behind them; none where it has no known word."""
+    words = [match for match in _WORD.finditer(sentence) if match[0].lower() in known]
+    wanted = min(MOST_MASKS, max(1, round(MASKED * len(sentence.split()))))
+    chosen = sorted(words, key=lambda match: text_hash(f"{sentence}/{match.start()}"))[:wanted]
+    chosen.sort(key=lambda match: match.start())
+    text = sentence
+    for match in reversed(chosen):
+        text = text[: match.start()] + _MASK + text[match.end() :]
+    return text, " ".join(match[0].lower() for match in chosen)
 
 
 def _behind_masks(model: Any, inputs: dict[str, Any], mask: int) -> Any:

@@ -74,7 +74,7 @@ def read(data: PairData, cache: Path) -> PairSet:
     Raises: DataError: a file is missing, in another encoding, misaligned, or holds an empty line.
     """
     if isinstance(data, DocumentationPairs):
-        found = {split: _restoring(texts) for split, texts in documentation.read(cache).items()}
+        found = _disjoint({split: _restoring(texts) for split, texts in documentation.read(cache).items()})
         source, note = language.documentation_source()
         source = f"{source}, case and punctuation to restore"
     else:
@@ -111,6 +111,12 @@ def _restoring(paragraphs: Sequence[str]) -> list[Pair]:
             if FEWEST_WORDS <= len(source.split()) <= MOST_WORDS:
                 found.setdefault(sentence, source)
     return [(source, sentence) for sentence, source in found.items()]
+
+
+def _disjoint(found: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Return the splits without what training would see of the others: sentences that differ in case or marks alone."""
+    held_out = {source for split in SPLITS[1:] for source, _ in found[split]}
+    return {**found, "train": [pair for pair in found["train"] if pair[0] not in held_out]}
 
 
 def _aligned(data: ParallelFiles, split: str) -> list[Pair]:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.contract import Examples
 from harness.errors import DataError
+from harness.workloads.language import UNKNOWN, stretches
 
 if TYPE_CHECKING:
     import torch
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(rf"{UNKNOWN}|@[-,.]@|\w+|[^\w\s]")
+"""Text that came in words has marks of its own: a word left out, and WikiText's `@-@`, `@,@`, `@.@` inside one."""
 
 
 class Reader(Protocol):
@@ -29,12 +31,15 @@ class Reader(Protocol):
 
 
 class WordsAndClasses:
-    """Loss of the language model on running text, plus that of the classifier on labelled texts, if there are any."""
+    """Loss of the language model on running text, plus that of the classifier on labelled texts, if there are any.
+
+    An epoch reads all of both: those of which there are fewer are read again.
+    """
 
     def __init__(self, reader: Reader, texts: Sequence[str], examples: Examples | None, device: str) -> None:
         if not texts:
             raise DataError("there is no running text with a word in it; give a corpus that has some")
-        self.size = len(texts)
+        self.size = max(len(texts), len(examples.texts) if examples is not None else 0)
         self._reader = reader
         self._texts = texts
         self._numbers = [reader.numbers(text) for text in texts]
@@ -50,8 +55,9 @@ class WordsAndClasses:
         """Return the mean loss in nats a word of both directions, plus the classifier's mean in nats an item."""
         import torch
 
-        states = model.elmo.model(self._reader.characters([self._texts[row] for row in rows], self._device))
-        words_BT = torch.nn.utils.rnn.pad_sequence([torch.tensor(self._numbers[row]) for row in rows], batch_first=True)
+        read = [row % len(self._texts) for row in rows]
+        states = model.elmo.model(self._reader.characters([self._texts[row] for row in read], self._device))
+        words_BT = torch.nn.utils.rnn.pad_sequence([torch.tensor(self._numbers[row]) for row in read], batch_first=True)
         loss = model.elmo.loss(states, words_BT.to(self._device))
         if self._examples is None:
             return loss
@@ -68,3 +74,9 @@ class WordsAndClasses:
 def words(text: str, most: int) -> list[str]:
     """Return the first words of a text; a mark is a word of its own."""
     return _WORD.findall(text)[:most]
+
+
+def pieces(text: str, most: int) -> list[str]:
+    """Return a text cut into consecutive pieces of at most `most` words that hold all of them."""
+    spans = [match.span() for match in _WORD.finditer(text)]
+    return [text[spans[part[0]][0] : spans[part[-1]][1]] for part in stretches(len(spans), most)]

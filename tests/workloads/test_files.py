@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,8 @@ def test_numeric_classes_stand_in_numeric_order(files, load, tmp_path):
         ("one\t1\ntwo\t \n", {}, r"train\.tsv, line 2: the label is empty"),
         ("one\t1\ntwo\n", {}, r"train\.tsv, line 2: 1 columns, but column 1"),
         ("one\t1\ncaf\xe9\t0\n".encode("latin1"), {}, r"train\.tsv, line 2: byte 0xe9 is not UTF-8"),
+        (codecs.BOM_UTF16_LE + "one\t1\n".encode("utf-16-le"), {}, r"train\.tsv: UTF-16, .*iconv -f utf-16 -t utf-8"),
+        (codecs.BOM_UTF16_BE + "one\t1\n".encode("utf-16-be"), {}, r"train\.tsv: UTF-16, .*iconv -f utf-16 -t utf-8"),
         ("text\tlable\none\t1\n", {"header": True, "text": "text", "label": "label"}, r"did you mean 'lable'\?"),
         ("text\tlabel\n", {"header": True, "text": "text", "label": 7}, r"there is no column 7"),
     ],

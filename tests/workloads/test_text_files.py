@@ -103,7 +103,8 @@ def test_the_embedded_pairs_are_sentences_and_what_is_left_of_them(tmp_path):
         assert pairs.restored(target) == source
         assert source != target
         assert pairs.FEWEST_WORDS <= len(source.split()) <= pairs.MOST_WORDS
-    assert not set(found.train.targets) & set(found.test.targets)
+    for held_out in (found.validation, found.test):
+        assert set(found.train.texts).isdisjoint(held_out.texts), "not even in other marks or case"
 
 
 def test_every_line_is_a_paragraph_and_headings_are_left_out(text, tmp_path):
