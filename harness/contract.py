@@ -117,11 +117,14 @@ class Workload(Protocol):
     def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
         """Return a fresh model for the task, on the CPU.
 
-        With `pretrained`, its body's weights are loaded and checked; a head that the task needs is always new.
+        With `pretrained`, its own weights are loaded and checked; a head that they have not for the task is new.
         """
 
     def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
-        """Refuse a model of a published size that needs more memory than the device has free; others are not judged.
+        """Refuse a model that needs more memory than the device has free.
+
+        A published size is judged with its batch, other models by what their weights need at least. `training` means
+        that all weights learn; else `batch_size` texts are answered at once, or there is only an evaluation if it is 0.
 
         Raises: ModelError: says the estimate and what is free.
         """
@@ -169,7 +172,7 @@ class Checkpoint(Frozen, frozen=True, kw_only=True):
     """What `train` yields after each chunk of work; counts run from the start.
 
     `model` is a `torch.nn.Module` that can be evaluated and saved as it is. `state` gives the tensors, by name, from
-    which a fresh process can go on here; None where training cannot be taken up again.
+    which a fresh process can go on here, valid until training goes on; None where it cannot be taken up again.
     """
 
     model: Any

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from harness.counters import groups
 from harness.counters.load import pread
 
 _NAME = "joulebench-"
@@ -53,9 +54,10 @@ def enter_own_group(proc: str = "/proc") -> tuple[OwnGroup | None, str]:
     Returns:
         The group, or None and the reason: no cgroup v2, or one that this user may not write to.
     """
-    parent = _current(proc)
-    if parent is None:
+    mine = groups.folders(proc)
+    if not mine:
         return None, "this host mounts no cgroup v2"
+    parent = mine[0]
     _sweep(parent)
     folder = f"{parent}/{_NAME}{os.getpid()}"
     try:
@@ -76,26 +78,6 @@ def enter_own_group(proc: str = "/proc") -> tuple[OwnGroup | None, str]:
     return OwnGroup(folder, parent, fd), f"control group {folder}"
 
 
-def _current(proc: str) -> str | None:
-    """Return the folder of the cgroup v2 this process is in."""
-    try:
-        memberships = _text(f"{proc}/self/cgroup").splitlines()
-        mounts = _text(f"{proc}/self/mountinfo").splitlines()
-    except OSError:
-        return None
-    inside = next((line[3:] for line in memberships if line.startswith("0::")), None)
-    if inside is None:
-        return None
-    for line in mounts:
-        # proc_pid_mountinfo(5): … root mount-point … - type …
-        fields, _, kind = line.partition(" - ")
-        if kind.startswith("cgroup2 "):
-            root, point = fields.split()[3:5]
-            below = inside if root == "/" else inside.removeprefix(root)
-            return f"{point}/{below}".replace("//", "/").rstrip("/")
-    return None
-
-
 def _sweep(parent: str) -> None:
     """Remove groups that killed cases left behind; one whose maker lives is left alone, it may be about to move in."""
     try:
@@ -113,11 +95,6 @@ def _remove(folder: str) -> None:
         os.rmdir(folder)
     except OSError:
         return
-
-
-def _text(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def _write(path: str, text: str) -> None:

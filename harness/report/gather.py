@@ -18,7 +18,8 @@ from harness.compare import (
     default_baselines,
 )
 from harness.errors import InvalidMeasurement, NotMeasured
-from harness.lifecycle import PUBLISHED_SPLITS, Lifecycle, lifecycle
+from harness.lifecycle import Lifecycle, lifecycle
+from harness.published_splits import PUBLISHED_SPLITS
 from harness.records import Case, Energy, Frozen, MeterInfo, Ok, Phase, Provenance, Record, RunInfo
 from harness.report import formats as f
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.lifecycle import PUBLISHED_SPLITS, REQUESTS, Pipeline, energy_at, inference_share
+from harness.lifecycle import REQUESTS, Pipeline, energy_at, inference_share
+from harness.published_splits import PUBLISHED_SPLITS
 from harness.records import Failed, Ok, Skipped
 from harness.report import formats as f
 from harness.report.gather import Gathered

@@ -1,6 +1,6 @@
 """The training loop that training techniques share."""
 
-from harness.training.batches import Collate, Inputs, by_length, encode, pad, text_batches
+from harness.training.batches import Collate, Inputs, by_length, encode, pad, padded, text_batches
 from harness.training.loop import fit
 from harness.training.objectives import Labelled
 from harness.training.recipe import Count, Positive, Recipe
@@ -16,5 +16,6 @@ __all__ = [
     "encode",
     "fit",
     "pad",
+    "padded",
     "text_batches",
 ]

@@ -6,7 +6,9 @@ Shape suffixes: N items, T tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -32,23 +34,48 @@ def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[i
     return ids
 
 
-def pad(ids: Sequence[Sequence[int]], tokenizer: Any, device: str) -> Inputs:
-    """Return `input_ids_NT`, `attention_mask_NT` and, where the model has them, `token_type_ids_NT`.
+def padded(
+    ids: Sequence[Sequence[int]],
+    filler: int,
+    device: str,
+    *,
+    width: int | None = None,
+    side: Literal["left", "right"] = "right",
+) -> Inputs:
+    """Return `input_ids_NT` and `attention_mask_NT`, T the longest row or `width`.
 
-    T is the longest of the batch; padding stands on the right.
+    Raises: DataError: a row is empty, or longer than `width`.
     """
     import torch
 
     longest = max(len(row) for row in ids)
-    input_ids_NT = torch.full((len(ids), longest), tokenizer.pad_token_id, dtype=torch.long)
-    mask_NT = torch.zeros((len(ids), longest), dtype=torch.long)
+    columns = longest if width is None else width
+    if longest > columns or not all(ids):
+        raise DataError(
+            f"a batch of rows of 1 to {columns} tokens was given one of {0 if longest <= columns else longest}"
+        )
+    ids_NT = torch.full((len(ids), columns), filler, dtype=torch.long)
+    mask_NT = torch.zeros((len(ids), columns), dtype=torch.long)
     for item, row in enumerate(ids):
-        input_ids_NT[item, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask_NT[item, : len(row)] = 1
-    inputs = {"input_ids": input_ids_NT, "attention_mask": mask_NT}
+        place = slice(0, len(row)) if side == "right" else slice(columns - len(row), columns)
+        ids_NT[item, place] = torch.tensor(row, dtype=torch.long)
+        mask_NT[item, place] = 1
+    return {"input_ids": ids_NT.to(device), "attention_mask": mask_NT.to(device)}
+
+
+def pad(ids: Sequence[Sequence[int]], tokenizer: Any, device: str) -> Inputs:
+    """Return a batch as the tokeniser would pad it: on its side, with its token, T the longest row.
+
+    That is `input_ids_NT`, `attention_mask_NT` and, where the model has them, `token_type_ids_NT`.
+
+    Raises: DataError: a row is empty.
+    """
+    import torch
+
+    inputs = padded(ids, tokenizer.pad_token_id, device, side=tokenizer.padding_side)
     if "token_type_ids" in tokenizer.model_input_names:
-        inputs["token_type_ids"] = torch.zeros_like(input_ids_NT)
-    return {name: tensor.to(device) for name, tensor in inputs.items()}
+        inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    return inputs
 
 
 def text_batches(tokenizer: Any, texts: Sequence[str], max_length: int, device: str) -> Collate:

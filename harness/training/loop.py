@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Checkpoint, Objective, Resumed
+from harness.errors import InvalidMeasurement
 from harness.training.recipe import Recipe
 from harness.training.state import capture, restore
 
@@ -38,6 +39,8 @@ def fit(
     learns. An evaluator may set eval mode between yields; train mode is set again. The parameters that
     do not require gradients are left alone. With `resumed` the steps before that checkpoint are not taken
     again, and those after it are what they would have been.
+
+    Raises: InvalidMeasurement: at the end of a chunk the loss is no finite number, so nothing is learned any more.
     """
     import torch
 
@@ -59,16 +62,32 @@ def fit(
         yield Checkpoint(model=whole, steps=steps, examples=seen, state=state)
     model.train()
     for rows in _batches(goal.size, recipe, seed, after=steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * share(steps)
-        goal.loss(model, rows).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        loss = _step(model, goal, rows, optimiser, recipe.learning_rate * share(steps))
         steps += 1
         seen += len(rows)
         if steps in ends:
+            _refuse_divergence(float(loss), steps, recipe)
             yield Checkpoint(model=whole, steps=steps, examples=seen, state=state)
             model.train()
+
+
+def _step(model: Any, goal: Objective, rows: list[int], optimiser: Any, rate: float) -> torch.Tensor:
+    """Take one step and return its loss, still on the device: reading it waits."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    loss = goal.loss(model, rows)
+    loss.backward()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+def _refuse_divergence(loss: float, steps: int, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise InvalidMeasurement(
+            f"training diverged: the loss is {loss} after {steps} steps; lower learning_rate (now "
+            f"{recipe.learning_rate:g})"
+        )
 
 
 def _optimiser(model: Any, recipe: Recipe, device: str) -> Any:

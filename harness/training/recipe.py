@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -22,6 +22,9 @@ class Recipe(Frozen, frozen=True, kw_only=True):
     warmup_fraction: share of all steps (0-1) during which the rate rises linearly; it falls linearly to 0 after.
     checkpoints_per_epoch: evaluations an epoch, evenly spaced over all steps; 0.2 is one every five epochs.
     """
+
+    whole: ClassVar[bool] = True
+    """Whether all weights of the model are trained: what each takes of memory while it is."""
 
     epochs: Count = 3
     batch_size: Count = 16

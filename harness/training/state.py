@@ -14,7 +14,10 @@ _MODEL, _OPTIMISER, _CPU, _CUDA = "model/", "optimiser/", "random/cpu", "random/
 
 
 def capture(model: torch.nn.Module, optimiser: Any, device: str) -> dict[str, torch.Tensor]:
-    """Return copies, by name and on the CPU, of everything that the next step depends on."""
+    """Return by name, on the CPU, everything that the next step depends on.
+
+    On the CPU these are the tensors that the next step changes, so that keeping them takes no memory: write them first.
+    """
     import torch
 
     found = {f"{_MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
@@ -23,8 +26,14 @@ def capture(model: torch.nn.Module, optimiser: Any, device: str) -> dict[str, to
     found[_CPU] = torch.get_rng_state()
     if device != "cpu":
         found[_CUDA] = torch.cuda.get_rng_state(device)
-    # Tied weights share memory, which a file of tensors cannot say; a copy of each can be written.
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in found.items()}
+    seen: set[int] = set()
+    for name, tensor in found.items():
+        here = tensor.detach().cpu().contiguous()
+        place = here.untyped_storage().data_ptr()
+        # Tied weights share memory, which a file of tensors cannot say; a copy can be written.
+        found[name] = here.clone() if place in seen else here
+        seen.add(place)
+    return found
 
 
 def restore(model: torch.nn.Module, optimiser: Any, device: str, state: Mapping[str, torch.Tensor]) -> None:

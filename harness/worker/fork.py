@@ -36,16 +36,22 @@ class Fork:
         self.params = catalogue.parse_params(self.technique, case.params)
         for name in self.technique.INFO.imports:
             importlib.import_module(name)
-        self.workload.refuse_unless_fits(
-            training=isinstance(self.params, Recipe),
-            batch_size=getattr(self.params, "batch_size", 1),
-            device=case.device,
-        )
+        self.refuse_unless_fits()
         group, _ = enter_own_group()
         self._meters = meters.open_meters(start.meters, case.device, group)
         test = self.workload.examples("test")
         self.slices: tuple[Examples, ...] = workloads.slices(test, start.slice_size)
         self._recorder = _recorder(start, self._meters) if start.trace else None
+
+    def refuse_unless_fits(self) -> None:
+        """Refuse the case if what it runs needs more memory than is free now.
+
+        Raises: ModelError: says the estimate and what is free.
+        """
+        learning = isinstance(self.params, Recipe) and self.params.whole
+        answering = self.case.phase is Phase.INFER
+        batch_size = getattr(self.params, "batch_size", 1) if learning or answering else 0
+        self.workload.refuse_unless_fits(training=learning, batch_size=batch_size, device=self.case.device)
 
     def ready(self) -> Ready:
         """Say what was loaded."""

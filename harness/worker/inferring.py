@@ -24,7 +24,11 @@ class Inferring:
         self._answered: set[int] = set()
 
     def build(self) -> Done:
-        """Build the task inside a `build` window."""
+        """Build the task inside a `build` window, if the workers that have built theirs since leave memory for it.
+
+        Raises: ModelError: they do not.
+        """
+        self._fork.refuse_unless_fits()
         technique: InferTechnique = self._fork.technique
         start = self._fork.start
         if start.trained_folder is None or start.trained_id is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ class Training:
             return evaluation
 
         measured, found = self._fork.measured(work)
+        for what, value in found.measures.items():
+            if not math.isfinite(value):
+                raise InvalidMeasurement(
+                    f"{self._fork.case.name}: {what} on the {split} split is {value} after {self._steps} steps, so the "
+                    "model is of no use; if it was trained, its training diverged: lower learning_rate"
+                )
         return self._fork.window(WindowKind.EVAL, len(examples.texts), measured, label=split), found, examples
 
     def finish(self) -> Finished:

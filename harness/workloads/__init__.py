@@ -12,7 +12,8 @@ import msgspec
 from harness.contract import Workload
 from harness.errors import ConfigError
 from harness.records import WorkloadSpec
-from harness.workloads.slicing import answers, slices
+from harness.workloads.evaluating import answers
+from harness.workloads.slicing import slices
 
 __all__ = ["answers", "describe", "load", "names", "settle", "slices"]
 

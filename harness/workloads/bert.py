@@ -39,7 +39,7 @@ class ClassesParams(Frozen, frozen=True, kw_only=True):
 
 
 class MaskedParams(Frozen, frozen=True, kw_only=True):
-    """All parameters with `goal: masked_words`; as with `classes`, but on running text."""
+    """All parameters with `goal: masked_words`; as with `classes`, but on running text, cut into pieces."""
 
     goal: Literal["masked_words"]
     data: TextData = DocumentationData()

@@ -9,7 +9,6 @@ Shape suffixes: N items, T tokens, V pieces of the vocabulary.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from harness.contract import Evaluation, Examples
 from harness.errors import ConfigError, DataError
 from harness.records import Frozen, Trivial
-from harness.workloads import language, models, vocabularies
+from harness.training import padded
+from harness.workloads import language, vocabularies
 from harness.workloads.architectures.building import Fitting, SpecialIds
-from harness.workloads.decoding import generate, padded
-from harness.workloads.slicing import EVALUATION_BATCH
+from harness.workloads.decoding import generate
+from harness.workloads.evaluating import evaluation_batch, of_loss
 from harness.workloads.sourced import RunningText
 from harness.workloads.sources import Kept, Sized
 from harness.workloads.trivial import constant
@@ -63,6 +63,7 @@ class CausalGeneration(RunningText[Sized | Kept]):
         super().__init__(name, data, source, seed=settings.seed, max_length=settings.max_length)
         self.new_tokens = settings.new_tokens
         self._settings = settings
+        self._begin: list[int] = []
 
     def prepare(self, cache: Path) -> None:
         """Read the data; train or load the tokeniser; cut the prompts.
@@ -71,7 +72,7 @@ class CausalGeneration(RunningText[Sized | Kept]):
         """
         corpus = language.read(self._data, cache)
         if isinstance(self._source, Kept):
-            self._tokenizer = models.load_tokenizer(self._source.folder, encoder=False)
+            self._tokenizer = self._source.tokenizer(self.max_length)
         else:
             rows = self._settings.vocabulary or self._source.preset.vocabulary
             self._tokenizer = vocabularies.load(vocabularies.file(corpus.train, rows, cache), ends=False)
@@ -80,14 +81,14 @@ class CausalGeneration(RunningText[Sized | Kept]):
             self._source.fit(
                 Fitting(vocabulary=rows, special=SpecialIds(pad=vocabularies.SPECIAL.pad, start=end, end=end))
             )
+        self._begin = _beginning(self._tokenizer)
         self._cut(corpus, self._prompts, self._trivially)
 
     def scores(self, outputs: Outputs, examples: Examples) -> tuple[float, ...]:
         """Return the share of each item's `ids_NT` that are the tokens the text really goes on with."""
-        truths = self._ids([f" {target}" for target in examples.targets])
         return tuple(
             sum(int(token) == truth for token, truth in zip(row, ids, strict=False)) / min(len(row), len(ids))
-            for row, ids in zip(outputs, truths, strict=True)
+            for row, ids in zip(outputs, self._continuations(examples), strict=True)
         )
 
     def evaluate(self, model: Any, examples: Examples, device: str) -> Evaluation:
@@ -101,24 +102,25 @@ class CausalGeneration(RunningText[Sized | Kept]):
         ids = self._whole(examples)
         scores: list[float] = []
         total, tokens = 0.0, 0
+        size = evaluation_batch(self.max_length)
         with torch.inference_mode():
-            for start in range(0, len(ids), EVALUATION_BATCH):
-                losses_NT, right_NT, mask_NT = _predicted(
-                    model, self._padded(ids[start : start + EVALUATION_BATCH], device)
-                )
+            for start in range(0, len(ids), size):
+                losses_NT, right_NT, mask_NT = _predicted(model, self._padded(ids[start : start + size], device))
                 total += float((losses_NT * mask_NT).sum())
                 tokens += int(mask_NT.sum())
                 scores += ((right_NT * mask_NT).sum(1) / mask_NT.sum(1)).tolist()
         loss = total / tokens
-        return Evaluation(scores=tuple(scores), measures={"perplexity": math.exp(loss), "loss_nats": loss})
+        return Evaluation(scores=tuple(scores), measures=of_loss(loss))
 
     def objective(self, device: str) -> NextToken:
-        """Return the training text as one stream, an end after each paragraph, cut into blocks of `max_length`.
+        """Return the training text as one stream, cut into blocks of `max_length`.
+
+        Each paragraph is followed by an end, and preceded by a beginning where the model's tokeniser puts one.
 
         Raises: DataError: there is less text than one block.
         """
         end = self.tokenizer().eos_token_id
-        stream = [token for row in self._ids(self._read().train) for token in (*row, end)]
+        stream = [token for row in self._ids(self._read().train) for token in (*self._begin, *row, end)]
         return NextToken(stream, self.max_length, device)
 
     def answer(self, model: Any, texts: Sequence[str], *, batch_size: int, padding: Padding, device: str) -> Outputs:
@@ -135,7 +137,8 @@ class CausalGeneration(RunningText[Sized | Kept]):
         import numpy as np
 
         room = self.max_length - self.new_tokens
-        ids = [row[-room:] for row in self._ids(texts)]
+        words = room - len(self._begin)
+        ids = [[*self._begin, *row[max(0, len(row) - words) :]] for row in self._ids(texts)]
         width = room if padding == "max_length" else None
         parts = [
             generate(
@@ -143,7 +146,7 @@ class CausalGeneration(RunningText[Sized | Kept]):
                 # A prompt stands at the right edge, where its continuation begins.
                 self._padded(ids[start : start + batch_size], device, width=width, left=True),
                 new_tokens=new_tokens,
-                pad=self._pad(),
+                pad=self.tokenizer().pad_token_id,
                 end=None,
             )
             for start in range(0, len(ids), batch_size)
@@ -170,26 +173,28 @@ class CausalGeneration(RunningText[Sized | Kept]):
 
     def _trivially(self, split: str, examples: Examples) -> tuple[Trivial, Trivial]:
         """Return what one token for all places scores, among the predicted ones and among the generated ones."""
-        continued = [ids[: self.new_tokens] for ids in self._ids([f" {target}" for target in examples.targets])]
+        continued = [ids[: self.new_tokens] for ids in self._continuations(examples)]
         predicted = [ids[1:] for ids in self._whole(examples)]
         return constant(split, self.learned, predicted), constant(split, self.metric, continued)
 
     def _whole(self, examples: Examples) -> list[list[int]]:
-        """Return each item's prompt and continuation as one row of ids, cut at `max_length`."""
-        wholes = [f"{text} {target}" for text, target in zip(examples.texts, examples.targets, strict=True)]
-        return [row[: self.max_length] for row in self._ids(wholes)]
+        """Return each item's prompt and continuation as one row of ids, begun and cut at `max_length`."""
+        return [[*self._begin, *row][: self.max_length] for row in self._ids(_joined(examples))]
+
+    def _continuations(self, examples: Examples) -> list[list[int]]:
+        """Return the ids of each item's continuation, as they are in the whole text.
+
+        Alone it can have others: where a space is a piece of its own, or every text is given one in front.
+        """
+        prompts, wholes = self._ids(examples.texts), self._ids(_joined(examples))
+        return [whole[len(prompt) :] for prompt, whole in zip(prompts, wholes, strict=True)]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         found: list[list[int]] = self.tokenizer()(list(texts), add_special_tokens=False)["input_ids"]
         return found
 
-    def _pad(self) -> int:
-        tokenizer = self.tokenizer()
-        number = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        return int(number)
-
     def _padded(self, ids: list[list[int]], device: str, *, width: int | None = None, left: bool = False) -> Inputs:
-        return padded(ids, self._pad(), device, width=width, side="left" if left else "right")
+        return padded(ids, self.tokenizer().pad_token_id, device, width=width, side="left" if left else "right")
 
 
 class NextToken:
@@ -214,6 +219,17 @@ class NextToken:
         ids_NT = self._blocks_NT[list(rows)].to(self._device)
         logits_NTV = model(input_ids=ids_NT, use_cache=False).logits[:, :-1]
         return torch.nn.functional.cross_entropy(logits_NTV.flatten(0, 1), ids_NT[:, 1:].flatten())
+
+
+def _beginning(tokenizer: Any) -> list[int]:
+    """Return the token that a tokeniser puts before every text, as a row; an empty one where it puts none."""
+    begin = tokenizer.bos_token_id
+    return [begin] if begin is not None and tokenizer("a")["input_ids"][:1] == [begin] else []
+
+
+def _joined(examples: Examples) -> list[str]:
+    """Return each item's prompt and continuation as one text."""
+    return [f"{text} {target}" for text, target in zip(examples.texts, examples.targets, strict=True)]
 
 
 def _predicted(model: Any, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

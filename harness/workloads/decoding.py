@@ -5,10 +5,8 @@ Shape suffixes: N items, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError
 from harness.workloads.quiet import quiet_loading
 
 if TYPE_CHECKING:
@@ -17,35 +15,6 @@ if TYPE_CHECKING:
 
 NOTHING = -1
 """What stands in a row after its last token."""
-
-
-def padded(
-    ids: Sequence[Sequence[int]],
-    pad: int,
-    device: str,
-    *,
-    width: int | None = None,
-    side: Literal["left", "right"] = "right",
-) -> Inputs:
-    """Return `input_ids_NT` and `attention_mask_NT`, T the longest row or `width`.
-
-    Raises: DataError: a row is empty, or longer than `width`.
-    """
-    import torch
-
-    longest = max(len(row) for row in ids)
-    columns = longest if width is None else width
-    if longest > columns or not all(ids):
-        raise DataError(
-            f"a batch of rows of 1 to {columns} tokens was given one of {0 if longest <= columns else longest}"
-        )
-    ids_NT = torch.full((len(ids), columns), pad, dtype=torch.long)
-    mask_NT = torch.zeros((len(ids), columns), dtype=torch.long)
-    for item, row in enumerate(ids):
-        place = slice(0, len(row)) if side == "right" else slice(columns - len(row), columns)
-        ids_NT[item, place] = torch.tensor(row, dtype=torch.long)
-        mask_NT[item, place] = 1
-    return {"input_ids": ids_NT.to(device), "attention_mask": mask_NT.to(device)}
 
 
 def generate(model: Any, inputs: Inputs, *, new_tokens: int, pad: int, end: int | None) -> Outputs:

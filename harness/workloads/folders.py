@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,23 @@ def weights_sha256(folder: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+def tensor_names(folder: Path) -> frozenset[str]:
+    """Return the names of all tensors in the weights, of which only the headers are read.
+
+    Raises: ModelError: a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    names: set[str] = set()
+    try:
+        for file in weight_files(folder):
+            with safe_open(file, framework="numpy") as weights:
+                names.update(weights.keys())
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot load the weights in {folder}: {error}") from error
+    return frozenset(names)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the model's `config.json` as it stands.
 
@@ -102,6 +120,54 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelError(f"{path} is not a JSON object")
     return config
+
+
+_PADDING_TAKES_POSITIONS = frozenset(
+    {
+        "camembert",
+        "data2vec-text",
+        "ibert",
+        "lilt",
+        "longformer",
+        "luke",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
+)
+"""Types whose first token has the position after that of padding (`create_position_ids_from_input_ids`)."""
+
+_RELATIVE = frozenset({"longt5", "mt5", "switch_transformers", "t5", "umt5"})
+"""Types that know distances only; old configurations of them have an `n_positions` that nothing reads."""
+
+
+def positions(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the model of a `config.json` can take; None where there is no limit or none is known."""
+    kind = config.get("model_type")
+    known = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
+    rows = next((number for number in known if isinstance(number, int)), None)
+    if rows is None or kind in _RELATIVE:
+        return None
+    if kind in _PADDING_TAKES_POSITIONS:
+        # MPNet's place of padding is 1 whatever its configuration says.
+        padding = config.get("pad_token_id") if kind != "mpnet" else None
+        return rows - 1 - (padding if isinstance(padding, int) else 1)
+    return rows
+
+
+def check_length(folder: Path, max_length: int) -> None:
+    """Refuse sequences of `max_length` tokens where the folder's model has fewer positions.
+
+    Raises: ModelError.
+    """
+    room = positions(read_config(folder))
+    if room is not None and max_length > room:
+        raise ModelError(
+            f"workload.max_length: {max_length} tokens do not fit the model in {folder}, which has {room} positions"
+        )
 
 
 @cache

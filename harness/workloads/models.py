@@ -41,10 +41,10 @@ def name_classes(config: Any, classes: Sequence[str]) -> Any:
     return config
 
 
-def load_tokenizer(folder: Path, *, encoder: bool = True) -> Any:
-    """Return the fast tokeniser of a folder; an `encoder`'s must pad on the right.
+def load_tokenizer(folder: Path) -> Any:
+    """Return the fast tokeniser of a folder; where it has no padding token, it pads with its end.
 
-    Raises: ModelError: there is none, or it pads on the wrong side.
+    Raises: ModelError: there is none, or it has neither token.
     """
     from transformers import AutoTokenizer
 
@@ -55,11 +55,27 @@ def load_tokenizer(folder: Path, *, encoder: bool = True) -> Any:
         raise ModelError(f"cannot load the tokeniser in {folder}: {_first_line(error)}") from error
     if not tokenizer.is_fast:
         raise ModelError(f"the tokeniser in {folder} has no fast version (tokenizer.json); joulebench needs one")
-    if encoder and (tokenizer.pad_token_id is None or tokenizer.padding_side != "right"):
-        raise ModelError(
-            f"the tokeniser in {folder} does not pad on the right; joulebench needs an encoder's tokeniser"
-        )
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"the tokeniser in {folder} has neither a padding token nor an end token, and batches need padding; "
+                "set its pad_token and save it again"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def refuse_padding_before_class(tokenizer: Any, folder: Path) -> None:
+    """Refuse a tokeniser that pads on the left of a text whose first token is what a class is read from.
+
+    Raises: ModelError.
+    """
+    first = tokenizer("a")["input_ids"][:1]
+    if tokenizer.padding_side == "left" and first == [tokenizer.cls_token_id]:
+        raise ModelError(
+            f"the tokeniser in {folder} pads on the left, and its texts begin with {tokenizer.cls_token}, from which a "
+            "class is read; set its padding_side to right and save it again"
+        )
 
 
 def new(config: Any, seed: int, folder: Path | None = None) -> Any:
@@ -70,23 +86,19 @@ def new(config: Any, seed: int, folder: Path | None = None) -> Any:
     Raises: ModelError: the architecture has no sequence classifier, or weights are missing.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     with torch.random.fork_rng(devices=[]), quiet_loading():
         torch.manual_seed(seed)
-        try:
-            model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
-        except ValueError as error:
-            raise ModelError(
-                f"transformers has no sequence classifier for {config.model_type!r}: {_first_line(error)}"
-            ) from error
+        model = _classifier(config)
         if folder is not None:
             _fill(model.base_model, config, folder)
     return model.float()
 
 
-def load(folder: Path, auto: str = "AutoModelForSequenceClassification") -> Any:
+def load(folder: Path, auto: str = "AutoModelForSequenceClassification", config: Any = None) -> Any:
     """Return the model of a folder in float32 and eval mode on the CPU; `auto` is the class that loads it.
+
+    `config` stands in for the folder's own where it is given.
 
     Raises: ModelError: the folder cannot be read, has no such head, or lacks weights.
     """
@@ -96,7 +108,7 @@ def load(folder: Path, auto: str = "AutoModelForSequenceClassification") -> Any:
     try:
         with quiet_loading():
             model, report = getattr(transformers, auto).from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, dtype="float32", **_SAFE
+                folder, config=config, use_safetensors=True, output_loading_info=True, dtype="float32", **_SAFE
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load the model in {folder}: {_first_line(error)}") from error
@@ -168,13 +180,34 @@ def classify(
 
 
 def parameters(config: Any) -> tuple[str, int]:
-    """Return the class name and the number of parameters of the classifier, no memory taken."""
+    """Return the class name and the number of parameters of the classifier, no memory taken.
+
+    Raises: ModelError: as `empty`.
+    """
+    model = empty(config)
+    return type(model).__name__, sum(tensor.numel() for tensor in model.parameters())
+
+
+def empty(config: Any) -> Any:
+    """Return the classifier without memory, on the meta device.
+
+    Raises: ModelError: the architecture has no sequence classifier.
+    """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     with torch.device("meta"), quiet_loading():
-        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
-    return type(model).__name__, sum(tensor.numel() for tensor in model.parameters())
+        return _classifier(config)
+
+
+def _classifier(config: Any) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        return AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise ModelError(
+            f"transformers has no sequence classifier for {config.model_type!r}: {_first_line(error)}"
+        ) from error
 
 
 def _fill(encoder: Any, config: Any, folder: Path) -> None:

@@ -18,11 +18,13 @@ from harness.contract import Evaluation, Examples
 from harness.errors import DataError, ModelError
 from harness.records import DataInfo, ModelInfo
 from harness.training import Labelled, text_batches
-from harness.workloads import folders, labelled_texts, models, random_bert, splits
+from harness.workloads import folders, heads, labelled_texts, models, random_bert, splits
 from harness.workloads.architectures import building
 from harness.workloads.architectures.building import Fitting
 from harness.workloads.architectures.presets import attention_preset
+from harness.workloads.evaluating import answers
 from harness.workloads.params import (
+    FolderModel,
     HubModel,
     MinilmModel,
     Params,
@@ -30,8 +32,8 @@ from harness.workloads.params import (
     SizedModel,
     parse,
 )
-from harness.workloads.slicing import answers
-from harness.workloads.sources import Sized
+from harness.workloads.sourced import unprepared
+from harness.workloads.sources import Sized, name_of, refuse_unless_weights_fit
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +82,6 @@ class SentenceClassification:
         self.max_length = params.max_length
         self._data: splits.Dataset | None = None
         self._folder: Path | None = None
-        self._vocabulary: Path | None = None
         self._tokenizer: Any = None
 
     def check(self) -> None:
@@ -93,20 +94,23 @@ class SentenceClassification:
             Sized("bert", model.size, "classes").check(self.max_length)
         elif not isinstance(model, RandomModel | HubModel):
             self._folder = folders.find(model)
-            self._check_length(self._folder)
+            folders.check_length(self._folder, self.max_length)
 
     def prepare(self, cache: Path) -> None:
-        """Read the data and find the model; make the tokeniser of a random model.
+        """Read the data, find the model, make or load its tokeniser.
 
         Raises: DataError, ModelError, MissingExtra.
         """
         data = self._data = self._data or labelled_texts.read(self.params.data, cache)
         model = self.params.model
         if isinstance(model, RandomModel | SizedModel):
-            self._vocabulary = random_bert.tokenizer_file(data.train.texts, _tokens(model), cache)
+            file = random_bert.tokenizer_file(data.train.texts, _tokens(model), cache)
+            self._tokenizer = random_bert.tokenizer(file, self.max_length)
         else:
-            self._folder = self._folder or folders.find(model)
-            self._check_length(self._folder)
+            folder = self._folder = self._folder or folders.find(model)
+            folders.check_length(folder, self.max_length)
+            self._tokenizer = models.load_tokenizer(folder)
+            models.refuse_padding_before_class(self._tokenizer, folder)
 
     def data_info(self) -> DataInfo:
         """Return what the data is, with the sha256 over its texts, labels and splits."""
@@ -148,28 +152,33 @@ class SentenceClassification:
     def tokenizer(self) -> Any:
         """Return the fast tokeniser of the model.
 
-        Raises: ModelError: it cannot be loaded.
+        Raises: DataError: not prepared yet.
         """
         if self._tokenizer is None:
-            if self._vocabulary is not None:
-                self._tokenizer = random_bert.tokenizer(self._vocabulary, self.max_length)
-            else:
-                self._tokenizer = models.load_tokenizer(self._located())
+            raise unprepared()
         return self._tokenizer
 
     def new_model(self, *, pretrained: bool, seed: int) -> torch.nn.Module:
-        """Return a fresh float32 classifier on the CPU, its head new, the rest by `pretrained`.
+        """Return a fresh float32 classifier on the CPU; with `pretrained`, with its own weights.
+
+        Its head is its own as well where the folder has one for the data's classes; else it is new.
 
         Raises: ModelError: no pretrained weights, or they do not fit.
         """
-        reason = self.has_pretrained() if pretrained else None
+        model: torch.nn.Module
+        if not pretrained:
+            model = models.new(self._config(), seed)
+            return model
+        reason = self.has_pretrained()
         if reason:
             raise ModelError(reason)
-        model: torch.nn.Module = models.new(self._config(), seed, self._located() if pretrained else None)
+        config, folder = self._config(), self._located()
+        places = heads.own(config, folder)
+        model = models.new(config, seed, folder) if places is None else heads.load(config, folder, places)
         return model
 
     def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
-        """Refuse a published size that needs more memory than the device has free; other models are not judged.
+        """Refuse a model that needs more memory than the device has free; only a published size is judged by the batch.
 
         Raises: ModelError: says the estimate and what is free.
         """
@@ -178,6 +187,9 @@ class SentenceClassification:
             Sized("bert", model.size, "classes", Fitting(vocabulary=_tokens(model))).refuse_unless_fits(
                 training=training, batch=batch_size, length=self.max_length, device=device
             )
+        else:
+            _, count = models.parameters(self._config())
+            refuse_unless_weights_fit(self._source(), count, training=training, device=device)
 
     def objective(self, device: str) -> Labelled:
         """Return the training split, tokenised, with its classes."""
@@ -203,20 +215,26 @@ class SentenceClassification:
 
     def model_info(self) -> ModelInfo:
         """Return what the model is; `weights_sha256` is of the pretrained weights, None for random ones."""
-        spec = self.params.model
-        architecture, count = models.parameters(self._config())
-        if isinstance(spec, RandomModel):
-            source = f"random {spec.layers}x{spec.hidden}"
+        config, source = self._config(), self._source()
+        architecture, count = models.parameters(config)
+        if self.has_pretrained() is not None:
             return ModelInfo(source=source, architecture=architecture, parameters=count)
-        if isinstance(spec, SizedModel):
-            return ModelInfo(source=f"random bert@{spec.size}", architecture=architecture, parameters=count)
-        source = "packaged MiniLM (all-MiniLM-L6-v2)"
-        if isinstance(spec, HubModel):
-            source = f"hub {spec.id}@{spec.revision or self._located().name}"
-        elif not isinstance(spec, MinilmModel):
-            source = f"folder {Path(spec.path).name}"
-        sha256 = folders.weights_sha256(self._located())
+        folder = self._located()
+        if isinstance(self.params.model, FolderModel | HubModel) and heads.own(config, folder) is None:
+            source += ", new head"
+        sha256 = folders.weights_sha256(folder)
         return ModelInfo(source=source, architecture=architecture, parameters=count, weights_sha256=sha256)
+
+    def _source(self) -> str:
+        """Return what records call the model."""
+        spec = self.params.model
+        if isinstance(spec, RandomModel):
+            return f"random {spec.layers}x{spec.hidden}"
+        if isinstance(spec, SizedModel):
+            return f"random bert@{spec.size}"
+        if isinstance(spec, MinilmModel):
+            return "packaged MiniLM (all-MiniLM-L6-v2)"
+        return name_of(spec, self._located())
 
     def _config(self) -> Any:
         classes = self._prepared().classes
@@ -226,25 +244,22 @@ class SentenceClassification:
         if isinstance(spec, SizedModel):
             fitting = Fitting(vocabulary=_tokens(spec), special=random_bert.SPECIAL)
             return models.name_classes(building.config(attention_preset("bert", spec.size), fitting), classes)
-        return models.load_config(self._located(), classes)
+        config = models.load_config(self._located(), classes)
+        # A decoder reads the class from the last token that is not padding.
+        text = config.get_text_config()
+        if getattr(text, "pad_token_id", None) is None:
+            text.pad_token_id = self.tokenizer().pad_token_id
+        return config
 
     def _prepared(self) -> splits.Dataset:
         if self._data is None:
-            raise DataError("the workload is not prepared; call prepare(cache) first")
+            raise unprepared()
         return self._data
 
     def _located(self) -> Path:
         if self._folder is None:
-            raise ModelError("the workload is not prepared; call prepare(cache) first")
+            raise unprepared()
         return self._folder
-
-    def _check_length(self, folder: Path) -> None:
-        positions = folders.read_config(folder).get("max_position_embeddings")
-        if isinstance(positions, int) and self.max_length > positions:
-            raise ModelError(
-                f"workload.max_length: {self.max_length} tokens do not fit the model in {folder}, which has "
-                f"{positions} positions"
-            )
 
 
 def _tokens(model: RandomModel | SizedModel) -> int:

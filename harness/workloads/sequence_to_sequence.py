@@ -17,12 +17,12 @@ import msgspec
 
 from harness.contract import Evaluation, Examples
 from harness.records import DataInfo, Frozen, Trivial
-from harness.training import encode
-from harness.workloads import models, pairs, vocabularies
+from harness.training import encode, padded
+from harness.workloads import pairs, vocabularies
 from harness.workloads.architectures.building import Fitting
-from harness.workloads.decoding import generate, padded
+from harness.workloads.decoding import generate
+from harness.workloads.evaluating import answers, evaluation_batch
 from harness.workloads.params import SPLITS
-from harness.workloads.slicing import EVALUATION_BATCH, answers
 from harness.workloads.sourced import Sourced, unprepared
 from harness.workloads.sources import Kept, Sized
 
@@ -68,17 +68,17 @@ class SequenceToSequence(Sourced[Sized | Kept]):
         """
         if isinstance(self._data, pairs.ParallelFiles):
             pairs.files(self._data)
-        self._source.check(max(self.max_length, self._settings.new_tokens))
+        self._source.check(self._longest())
 
     def prepare(self, cache: Path) -> None:
         """Read the data; train or load the tokeniser.
 
-        Raises: DataError, ModelError.
+        Raises: DataError, ModelError: among others, the model's positions are too few.
         """
         self._pairs = pairs.read(self._data, cache)
         train = self._pairs.train
         if isinstance(self._source, Kept):
-            self._tokenizer = models.load_tokenizer(self._source.folder)
+            self._tokenizer = self._source.tokenizer(self._longest())
             return
         rows = self._settings.vocabulary or self._source.preset.vocabulary
         file = vocabularies.file([*train.texts, *train.targets], rows, cache)
@@ -152,13 +152,17 @@ class SequenceToSequence(Sourced[Sized | Kept]):
 
         goal = TargetLoss(self.tokenizer(), examples, self.max_length, device, smoothing=0.0)
         total, tokens = 0.0, 0
+        size = evaluation_batch(self.max_length)
         with torch.inference_mode():
-            for start in range(0, goal.size, EVALUATION_BATCH):
-                rows = range(start, min(goal.size, start + EVALUATION_BATCH))
+            for start in range(0, goal.size, size):
+                rows = range(start, min(goal.size, start + size))
                 counted = goal.tokens(rows)
                 total += float(goal.loss(model, rows)) * counted
                 tokens += counted
         return total / tokens
+
+    def _longest(self) -> int:
+        return max(self.max_length, self._settings.new_tokens)
 
     def _prepared(self) -> pairs.PairSet:
         if self._pairs is None:
@@ -189,7 +193,8 @@ class TargetLoss:
         targets = padded([self._targets[row] for row in rows], self._pad, self._device)
         labels_NT = targets["input_ids"].masked_fill(targets["attention_mask"] == 0, IGNORED)
         before_NT = model.prepare_decoder_input_ids_from_labels(labels_NT)
-        logits_NTV = model(**inputs, decoder_input_ids=before_NT).logits
+        # Without the keys and values that only a text still being written is kept for.
+        logits_NTV = model(**inputs, decoder_input_ids=before_NT, use_cache=False).logits
         return torch.nn.functional.cross_entropy(
             logits_NTV.flatten(0, 1), labels_NT.flatten(), ignore_index=IGNORED, label_smoothing=self._smoothing
         )

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from harness.contract import Examples
-
-if TYPE_CHECKING:
-    from harness.contract import Outputs, Workload
 
 _ARRIVAL_SEED = 20261123
 """Fixed, so that every technique and fork meets the same texts in the same order."""
@@ -38,27 +33,6 @@ def slices(examples: Examples, size: int) -> tuple[Examples, ...]:
     for rows in dealt:
         shuffler.shuffle(rows)
     return tuple(pick(examples, rows) for rows in dealt)
-
-
-EVALUATION_BATCH = 32
-"""Texts a forward pass of an evaluation."""
-
-
-def answers(workload: Workload, model: Any, texts: Sequence[str], device: str) -> Outputs:
-    """Return what a model says of N texts, in their order, for an evaluation; it is left in eval mode on the device.
-
-    Texts of like length are answered together: an evaluation is no technique and should only be quick.
-    """
-    import numpy as np
-
-    model.to(device).eval()
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    found = workload.answer(
-        model, [texts[row] for row in order], batch_size=EVALUATION_BATCH, padding="longest", device=device
-    )
-    outputs: Outputs = np.empty_like(found)
-    outputs[order] = found
-    return outputs
 
 
 def pick(examples: Examples, rows: list[int]) -> Examples:

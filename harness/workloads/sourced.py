@@ -59,7 +59,7 @@ class Sourced(Generic[S]):
         return self._source.new(pretrained=pretrained, seed=seed)
 
     def refuse_unless_fits(self, *, training: bool, batch_size: int, device: str) -> None:
-        """Refuse a size that needs more memory than the device has free.
+        """Refuse a model that needs more memory than the device has free.
 
         Raises: ModelError: says the estimate and what is free.
         """

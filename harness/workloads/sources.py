@@ -5,6 +5,7 @@ Both offer the same few functions, so that a workload does not know which it has
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +17,7 @@ from harness.workloads import folders, models
 from harness.workloads.architectures import building
 from harness.workloads.architectures.building import Fitting, Head
 from harness.workloads.architectures.presets import AttentionPreset, Preset, attention_preset
+from harness.workloads.evaluating import evaluation_batch
 from harness.workloads.params import FolderModel, HubModel
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class ModelSource(Protocol):
         """Return what the model is."""
 
     def refuse_unless_fits(self, *, training: bool, batch: int, length: int, device: str) -> None:
-        """Refuse a size that needs more memory than is free.
+        """Refuse a model that needs more memory than is free.
 
         Raises: ModelError.
         """
@@ -101,7 +103,9 @@ class Sized:
         Raises: ModelError: says the estimate and what is free.
         """
         vocabulary = self._fitting.vocabulary if self._fitting is not None else None
-        refuse_unless_fits(self.preset, vocabulary, training=training, batch=batch, length=length, device=device)
+        refuse_unless_fits(
+            self.preset, vocabulary, training=training, batch=batch, length=length, device=device, head=self.head
+        )
 
     def info(self) -> ModelInfo:
         """Return the size, and the parameters that the model has with this vocabulary and head."""
@@ -114,18 +118,62 @@ class Sized:
 
 
 def refuse_unless_fits(
-    preset: Preset, vocabulary: int | None, *, training: bool, batch: int, length: int, device: str
+    preset: Preset,
+    vocabulary: int | None,
+    *,
+    training: bool,
+    batch: int,
+    length: int,
+    device: str,
+    head: Head | None = None,
 ) -> None:
     """Refuse a preset with that vocabulary (None: the published) that needs more memory than is free.
+
+    A training needs it for its steps of `batch` sequences and for its evaluation; what is not trained for `batch`
+    sequences at once, or, if that is 0, for an evaluation alone.
 
     Raises: ModelError: says the estimate and what is free.
     """
     from harness.workloads.architectures import counting
 
     fitted = preset if vocabulary is None else msgspec.structs.replace(preset, vocabulary=vocabulary)
-    counting.refuse_unless_fits(
-        fitted, phase="train" if training else "infer", batch=batch, length=length, device=device
-    )
+    refuse = partial(counting.refuse_unless_fits, fitted, length=length, device=device, head=head)
+    if training:
+        refuse(phase="train", batch=batch)
+        refuse(phase="evaluate", batch=evaluation_batch(length))
+    elif batch == 0:
+        refuse(phase="untrained", batch=evaluation_batch(length))
+    else:
+        refuse(phase="infer", batch=batch)
+
+
+_WEIGHT_BYTES, _LEARNING_BYTES = 4, 16
+"""Bytes a parameter in float32: the weight, and with it, while AdamW trains it, its gradient and two moments."""
+
+
+def refuse_unless_weights_fit(name: str, parameters: int, *, training: bool, device: str) -> None:
+    """Refuse a model of so many parameters whose weights alone need more memory than is free.
+
+    With `training` its gradients and the moments of AdamW are added; activations never are.
+
+    Raises: ModelError: says what is needed at least and what is free.
+    """
+    from harness.workloads.architectures import counting
+
+    each = _LEARNING_BYTES if training else _WEIGHT_BYTES
+    needed, free = each * parameters, counting.free_on(device)
+    if free is not None and needed > free:
+        raise ModelError(
+            f"{name}: {'training' if training else 'inference'} needs at least {needed / 1e9:.1f} GB ({each} bytes for "
+            f"each of {parameters:,} parameters), and {free / 1e9:.1f} GB are free on {device}; take a smaller model"
+        )
+
+
+def name_of(spec: FolderModel | HubModel, folder: Path) -> str:
+    """Return what records call a model that lies in `folder`."""
+    if isinstance(spec, FolderModel):
+        return f"folder {Path(spec.path).name}"
+    return f"hub {spec.id}@{spec.revision or folder.name}"
 
 
 class Kept:
@@ -151,16 +199,16 @@ class Kept:
 
         Raises: ModelError.
         """
-        if isinstance(self.spec, HubModel):
-            return
-        config = folders.read_config(self.folder)
-        known = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
-        positions = next((number for number in known if isinstance(number, int)), None)
-        if positions is not None and max_length > positions:
-            raise ModelError(
-                f"workload.max_length: {max_length} tokens do not fit the model in {self.folder}, which has "
-                f"{positions} positions"
-            )
+        if not isinstance(self.spec, HubModel):
+            folders.check_length(self.folder, max_length)
+
+    def tokenizer(self, max_length: int) -> Any:
+        """Return the fast tokeniser of the model, which is found or downloaded, and refused as in `check`.
+
+        Raises: ModelError.
+        """
+        folders.check_length(self.folder, max_length)
+        return models.load_tokenizer(self.folder)
 
     def has_pretrained(self) -> str | None:
         """Return None: a folder has weights."""
@@ -179,16 +227,19 @@ class Kept:
         return model
 
     def refuse_unless_fits(self, *, training: bool, batch: int, length: int, device: str) -> None:
-        """Judge nothing: what a foreign architecture needs is not known before it runs."""
+        """Refuse a model whose weights alone need more memory than is free; the batch is not judged.
+
+        Raises: ModelError: says what is needed at least and what is free.
+        """
+        del batch, length  # what they need in a foreign architecture is not known before it runs
+        _, count = models.parameters_of(self.folder, AUTO[self.head])
+        refuse_unless_weights_fit(name_of(self.spec, self.folder), count, training=training, device=device)
 
     def info(self) -> ModelInfo:
         """Return what the model is, with the hash of its weights."""
         architecture, count = models.parameters_of(self.folder, AUTO[self.head])
-        source = f"folder {Path(self.spec.path).name}" if isinstance(self.spec, FolderModel) else f"hub {self.spec.id}"
-        if isinstance(self.spec, HubModel):
-            source += f"@{self.spec.revision or self.folder.name}"
         return ModelInfo(
-            source=source,
+            source=name_of(self.spec, self.folder),
             architecture=architecture,
             parameters=count,
             weights_sha256=folders.weights_sha256(self.folder),

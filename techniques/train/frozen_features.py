@@ -24,7 +24,7 @@ Source
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.contract import Checkpoint, Resumed, TechniqueInfo
 from harness.errors import ModelError
@@ -47,6 +47,8 @@ class Params(Recipe, frozen=True, kw_only=True):
 
     encode_batch_size: texts a forward pass of the encoder.
     """
+
+    whole: ClassVar[bool] = False
 
     epochs: Count = 30
     batch_size: Count = 32

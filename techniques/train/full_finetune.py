@@ -1,7 +1,7 @@
 """Fine-tune all weights of the pretrained model.
 
 What it does
-    Starts from the pretrained encoder with a new head and trains every weight on the labelled texts.
+    Starts from the pretrained weights, with a new head where they have none for the task, and trains every one.
 
 Why it may save energy
     The encoder already knows the language, so a few passes over the texts reach what training from random

@@ -12,8 +12,9 @@ What it costs
     No quality: what random weights answer is worth nothing, and the measured quality says so.
 
 Limits
-    Where the work depends on the answer (a text that ends when the model says so), untrained weights do other work
-    than trained ones.
+    A classifier from a folder or the hub keeps its head only if its label2id names the classes of the data; otherwise
+    the head is drawn at random, and the record says that it is new. Where the work depends on the answer (a text that
+    ends when the model says so), untrained weights do other work than trained ones.
 
 Source
     This project.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, InvalidMeasurement
 from harness.training import Labelled, Recipe, by_length, fit
 
 torch = pytest.importorskip("torch")
@@ -65,6 +65,16 @@ def test_it_learns_a_line():
     with torch.no_grad():
         after = (model.eval()(features_NH).argmax(1) == torch.tensor(labels)).float().mean()
     assert after > max(before, 0.95)
+
+
+def test_a_training_that_diverged_says_so_at_its_next_checkpoint():
+    recipe = Recipe(epochs=6, batch_size=10, learning_rate=1e30, warmup_fraction=0, checkpoints_per_epoch=0.5)
+    _, training = run(recipe)
+    assert next(training).steps == 0
+    with pytest.raises(
+        InvalidMeasurement, match=r"the loss is (nan|inf) after 8 steps; lower learning_rate \(now 1e\+30"
+    ):
+        next(training)
 
 
 def test_an_evaluator_may_set_eval_mode_between_chunks():

@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from harness import host
 from harness.errors import ModelError
 from harness.workloads.architectures import building, counting, presets
 from harness.workloads.architectures.building import Fitting, SpecialIds
@@ -187,13 +186,6 @@ def test_a_size_that_does_not_fit_is_refused_with_both_numbers():
     small = presets.preset("bert", "tiny")
     found = counting.refuse_unless_fits(small, phase="infer", batch=1, length=16)
     assert found.free_bytes is None or found.free_bytes > found.needed_bytes
-
-
-def test_free_memory_is_what_the_host_says_or_unknown(tmp_path):
-    assert host.free_memory_bytes(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemFree: 2 kB\nMemAvailable:     5 kB\n")
-    assert host.free_memory_bytes(tmp_path) == 5 * 1024
 
 
 def test_what_cannot_be_built_is_refused():

@@ -12,7 +12,8 @@ from harness import device, workloads
 from harness.contract import Examples
 from harness.errors import ConfigError, DataError
 from harness.records import WorkloadSpec
-from harness.workloads.decoding import NOTHING, padded
+from harness.training import padded
+from harness.workloads.decoding import NOTHING
 from harness.workloads.sequence_to_sequence import corpus_bleu, sentence_bleu
 
 ANIMALS = ["dog", "cat", "cow", "bird", "fish", "horse"]

@@ -1,4 +1,4 @@
-"""Models: safetensors only, hashes checked, a new head each time."""
+"""Models: safetensors only, hashes checked, a new head where there is none for the classes."""
 
 from __future__ import annotations
 
@@ -60,11 +60,12 @@ def test_the_tokeniser_of_a_random_model_is_the_same_every_time(files, load, tmp
     assert made[0].tokenizer().get_vocab() == made[1].tokenizer().get_vocab()
 
 
-def test_a_folder_gives_its_encoder_and_a_new_head(files, load, tmp_path, workload, folder):
+def test_a_folder_gives_its_encoder_and_for_other_classes_a_new_head(files, load, tmp_path, workload, folder):
     import torch
 
     saved = workload.new_model(pretrained=False, seed=3)
-    second = load(data=files(TRAIN), model={"source": "folder", "path": str(folder)})
+    data = files("good film\tgood\nbad film\tbad\n", "good film\tgood\n", "bad film\tbad\n")
+    second = load(data=data, model={"source": "folder", "path": str(folder)})
     second.check()
     second.prepare(tmp_path / "cache")
     model = second.new_model(pretrained=True, seed=9)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
-from harness import host
+import msgspec
+
+from harness.counters import memory
 from harness.errors import ModelError
 from harness.records import Frozen
+from harness.workloads.architectures.building import HEADS, Head
 from harness.workloads.architectures.presets import AttentionPreset, ElmoPreset, Preset
 
-Phase = Literal["train", "infer"]
+Phase = Literal["train", "evaluate", "untrained", "infer"]
 Optimizer = Literal["adam", "sgd"]
 
 HEADROOM = 1.15
@@ -18,9 +22,6 @@ HEADROOM = 1.15
 
 Chosen, not published. The tensors' part is traced and needs little of it: a test compares it with the CPU.
 """
-
-PROCESS_BYTES = 400_000_000
-"""Resident memory of a fresh process after importing torch and transformers (0.38 GB measured on x86-64 Linux)."""
 
 _LSTM_STEPS = 16
 
@@ -42,10 +43,10 @@ class Count(Frozen, frozen=True, kw_only=True):
 
 
 class Estimate(Frozen, frozen=True, kw_only=True):
-    """Memory that a phase needs, in bytes.
+    """Memory that a phase needs beside what a process with torch holds already, in bytes.
 
     `tensors_bytes` is the traced peak, `weights_bytes` the part that are parameters and buffers; `needed_bytes` adds
-    headroom (`HEADROOM`) and, on the CPU, the process. `free_bytes` is what can be had; None where nobody says.
+    headroom (`HEADROOM`). `free_bytes` is what can be had; None where nobody says.
     """
 
     weights_bytes: int
@@ -74,24 +75,27 @@ def parameters(preset: Preset) -> Count:
     )
 
 
+@lru_cache
 def memory_bytes(
-    preset: Preset, *, phase: Phase, batch: int, length: int, optimizer: Optimizer = "adam", device: str = "cpu"
+    preset: Preset,
+    *,
+    phase: Phase,
+    batch: int,
+    length: int,
+    optimizer: Optimizer = "adam",
+    head: Head | None = None,
 ) -> Estimate:
-    """Return the memory of a training step or a forward pass in fp32.
-
-    The derivation is a trace: two whole steps (forward, loss, backward, optimiser) run on the meta device, where
-    tensors have shapes and no memory, and all living storages are added up at every operation. So weights, gradients,
-    optimiser states (two per parameter for Adam), activations kept for the backward pass, logits and temporaries
-    count when they coexist. Fused attention of a device may keep less than the unfused one traced here.
+    """Return the memory of a training step, of its evaluation or of a forward pass, in fp32.
 
     Args:
         preset: The size.
-        phase: "train", or "infer": one forward pass, with logits of all positions and, where the model has one, the
-            cache of a sequence of `length`. ELMo gives its layers; its softmax lies in memory unused, as it is built.
-        batch: Sequences a step.
+        phase: "train" is a step. "evaluate" takes the loss of whole sequences beside the optimizer's state, "untrained"
+            where nothing was trained. "infer" is a forward pass whose outputs are held: of ELMo the layers; its softmax
+            lies in memory unused, as it is built.
+        batch: Sequences a step or a pass.
         length: Tokens a sequence (words for ELMo); source and target alike.
         optimizer: "adam" (AdamW too) or "sgd" without momentum.
-        device: "cpu" or a CUDA device, whose processes are not in its own memory.
+        head: One of the family's; the one it was published with if not given.
 
     Raises: ModelError: the batch is empty, or the sequence longer than the preset's positions.
     """
@@ -104,21 +108,15 @@ def memory_bytes(
         )
     from harness.workloads.architectures import tracing
 
-    model = _meta(preset)
+    model = _meta(preset, head)
     if isinstance(preset, ElmoPreset) and length > _LSTM_STEPS:
         # An LSTM holds as much for many short sentences as for few long ones, and its trace is paid by the step.
         batch, length = -(-batch * length // _LSTM_STEPS), _LSTM_STEPS
-    run = _runner(preset, model, batch, length)
-    if phase == "train":
-        peak = tracing.training_peak(model.train(), optimizer, run)
-    else:
-        model.eval()
-        peak = tracing.inference_peak(model, run)
-    return Estimate(
-        weights_bytes=tracing.weights(model),
-        tensors_bytes=peak,
-        needed_bytes=round(HEADROOM * peak) + (PROCESS_BYTES if device == "cpu" else 0),
-    )
+    run = _runner(preset, model.train(phase == "train"), phase, batch, length, head)
+    peak = tracing.training_peak(model, optimizer, run) if phase == "train" else tracing.inference_peak(model, run)
+    if phase == "evaluate" and optimizer == "adam":
+        peak += tracing.moments(model)
+    return Estimate(weights_bytes=tracing.weights(model), tensors_bytes=peak, needed_bytes=round(HEADROOM * peak))
 
 
 def refuse_unless_fits(
@@ -127,49 +125,47 @@ def refuse_unless_fits(
     phase: Phase,
     batch: int,
     length: int,
-    optimizer: Optimizer = "adam",
+    head: Head | None = None,
     device: str = "cpu",
     free_bytes: int | None = None,
 ) -> Estimate:
-    """Return the estimate if the memory is there; nothing is allocated.
+    """Return the estimate, with Adam, if the memory is there; nothing is allocated.
 
     `free_bytes` is asked of the host (CUDA: of the device) if not given. Where nobody says, nothing can be refused and
     the estimate carries `free_bytes` None.
 
     Raises: ModelError: it needs more than is free; says both.
     """
-    free = _free(device) if free_bytes is None else free_bytes
-    found = memory_bytes(preset, phase=phase, batch=batch, length=length, optimizer=optimizer, device=device)
+    found = memory_bytes(preset, phase=phase, batch=batch, length=length, head=head)
+    # Asked after the trace has imported torch, so that what the process holds by now is not free.
+    free = free_on(device) if free_bytes is None else free_bytes
     if free is not None and found.needed_bytes > free:
-        verb = "training" if phase == "train" else "inference"
+        verb = {"train": "training", "infer": "inference"}.get(phase, "evaluation")
+        smaller = "" if verb == "evaluation" else "a smaller batch, "
         raise ModelError(
             f"{preset.family}@{preset.size}: {verb} with {batch} x {length} tokens needs about "
             f"{found.needed_bytes / 1e9:.1f} GB ({found.tensors_bytes / 1e9:.1f} GB of tensors at the peak, "
             f"{found.weights_bytes / 1e9:.1f} GB of them weights), and {free / 1e9:.1f} GB are free on {device}; "
-            "take a smaller batch, shorter sequences or a smaller size"
+            f"take {smaller}shorter sequences or a smaller size"
         )
-    return Estimate(
-        weights_bytes=found.weights_bytes,
-        tensors_bytes=found.tensors_bytes,
-        needed_bytes=found.needed_bytes,
-        free_bytes=free,
-    )
+    return msgspec.structs.replace(found, free_bytes=free)
 
 
-def _free(device: str) -> int | None:
+def free_on(device: str) -> int | None:
+    """Return the bytes that can be had on a device; None where nobody says."""
     if device == "cpu":
-        return host.free_memory_bytes()
+        return memory.free_bytes()
     import torch
 
     return int(torch.cuda.mem_get_info(torch.device(device))[0])
 
 
-def _meta(preset: Preset) -> Any:
-    """Return the preset's model without memory, with the head it was published with."""
+def _meta(preset: Preset, head: Head | None = None) -> Any:
+    """Return the preset's model without memory; with the head it was published with, if none is given."""
     if isinstance(preset, AttentionPreset):
         from harness.workloads.architectures import building
 
-        model = building.build(preset, seed=0, device="meta")
+        model = building.build(preset, seed=0, head=head, device="meta")
         # Known padding would make transformers look into the ids, and meta tensors hold nothing.
         if preset.family == "gpt2":
             model.config.pad_token_id = None
@@ -179,8 +175,8 @@ def _meta(preset: Preset) -> Any:
     return elmo.build(preset, seed=0, device="meta")
 
 
-def _runner(preset: Preset, model: Any, batch: int, length: int) -> Callable[[], Any]:
-    """Return a function that runs the model on meta inputs: its loss while training, its outputs otherwise."""
+def _runner(preset: Preset, model: Any, phase: Phase, batch: int, length: int, head: Head | None) -> Callable[[], Any]:
+    """Return a function that runs the model on meta inputs: to its loss, or to its outputs where none is taken."""
     import torch
 
     def whole(*shape: int) -> Any:
@@ -188,26 +184,52 @@ def _runner(preset: Preset, model: Any, batch: int, length: int) -> Callable[[],
 
     ids_BT = whole(batch, length)
     if isinstance(preset, ElmoPreset):
-        return _elmo_runner(model, whole(batch, length, preset.max_characters), ids_BT)
-    if preset.family == "transformer":
-        # A mask of four axes is taken as it is; one of two would be looked into, and meta tensors hold nothing.
-        mask_B1TT = torch.ones(batch, 1, length, length, dtype=torch.bool, device="meta")
-        inputs = {"input_ids": ids_BT, "attention_mask": mask_B1TT, "decoder_attention_mask": mask_B1TT}
-        targets = {"labels": ids_BT}
-        steady = {"decoder_input_ids": ids_BT}
-    else:
-        inputs, targets, steady = {"input_ids": ids_BT}, {"labels": ids_BT}, {}
+        return _elmo_runner(model, phase, whole(batch, length, preset.max_characters), ids_BT)
     if preset.family == "bert":
-        targets["next_sentence_label"] = whole(batch)
-    return lambda: model(**inputs, **targets).loss if model.training else model(**inputs, **steady)
+        return _bert_runner(model, phase, ids_BT, head or HEADS["bert"][0])
+    # A mask of four axes is taken as it is; one of two would be looked into, and meta tensors hold nothing.
+    mask_B1TT = torch.ones(batch, 1, length, length, dtype=torch.bool, device="meta")
+    inputs = {"input_ids": ids_BT, "attention_mask": mask_B1TT}
+    if preset.family == "gpt2":
+        return _gpt2_runner(model, phase, inputs)
+    inputs["decoder_attention_mask"] = mask_B1TT
+    if phase == "infer":
+        return lambda: model(**inputs, decoder_input_ids=ids_BT)
+    return lambda: model(**inputs, labels=ids_BT).loss
 
 
-def _elmo_runner(model: Any, chars_BTC: Any, words_BT: Any) -> Callable[[], Any]:
+def _bert_runner(model: Any, phase: Phase, ids_BT: Any, head: Head) -> Callable[[], Any]:
+    """Return BERT's runner; an evaluation looks at outputs, because the loss of few masked places adds nothing."""
+    if phase != "train":
+        return lambda: model(input_ids=ids_BT)
+    each_B = ids_BT[:, 0]
+    targets = {"labels": each_B if head == "classes" else ids_BT}
+    if head == "pretraining":
+        targets["next_sentence_label"] = each_B
+    return lambda: model(input_ids=ids_BT, **targets).loss
+
+
+def _gpt2_runner(model: Any, phase: Phase, inputs: dict[str, Any]) -> Callable[[], Any]:
+    """Return GPT-2's runner: the loss of every token but the first, in inference the last token's outputs."""
+    import torch
+
+    if phase == "infer":
+        # What `generate` asks for.
+        return lambda: model(**inputs, logits_to_keep=1)
+
+    def loss() -> Any:
+        logits_BTV = model(**inputs, use_cache=False).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), inputs["input_ids"][:, 1:].flatten())
+
+    return loss
+
+
+def _elmo_runner(model: Any, phase: Phase, chars_BTC: Any, words_BT: Any) -> Callable[[], Any]:
     """Return ELMo's runner: all words are real, because meta tensors cannot be chosen from by a mask."""
 
     def run() -> Any:
         states = model.model(chars_BTC)
-        if not model.training:
+        if phase == "infer":
             return states.layers()
         ahead_NP = model.dropout(states.forward[-1][:, :-1]).flatten(0, 1)
         behind_NP = model.dropout(states.backward[-1][:, 1:]).flatten(0, 1)

@@ -59,6 +59,11 @@ def weights(model: nn.Module) -> int:
     return mode.live
 
 
+def moments(model: nn.Module) -> int:
+    """Return the bytes of Adam's two moments of what learns."""
+    return sum(2 * tensor.nbytes for tensor in model.parameters() if tensor.requires_grad)
+
+
 def training_peak(model: nn.Module, optimizer: str, loss: Callable[[], torch.Tensor]) -> int:
     """Return the peak bytes of training steps: the second step, when gradients and optimiser states are there.
 
