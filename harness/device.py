@@ -62,7 +62,8 @@ def environment(threads: int) -> dict[str, str]:
 def prepare(device: str, *, threads: int, seed: int) -> None:
     """Set thread counts and seeds, and what makes runs repeatable at no cost.
 
-    On CUDA a few kernels stay non-deterministic: their deterministic forms cost energy.
+    On CUDA a few kernels stay non-deterministic: their deterministic forms cost energy. Float32 is float32 there, in
+    matrix products, convolutions and LSTMs alike; torch would take TF32 for the latter two.
 
     Raises: ConfigError: the device cannot be used.
     """
@@ -84,6 +85,17 @@ def prepare(device: str, *, threads: int, seed: int) -> None:
         torch.cuda.set_device(torch.device(device).index or 0)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+        _without_tf32()
+
+
+def _without_tf32() -> None:
+    """Let float32 on CUDA mean float32, whatever the environment says (`TORCH_ALLOW_TF32_CUBLAS_OVERRIDE`)."""
+    import torch
+
+    # Not `fp32_precision`, which torch has beside these: with that set alone, CTC losses and compiled convolutions,
+    # which read `allow_tf32`, refuse to run (torch 2.13). These two set both.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def synchronise(device: str) -> None:

@@ -36,12 +36,18 @@ def open_meters(
     `auto` opens everything the host offers and bills each joule once: the package counter (and DRAM)
     where it works, the modelled process share otherwise; GPUs beside either. `attributed` bills this
     process's share of the package counter instead. A case whose `device` is the CPU is not billed for
-    GPUs that idle beside it, unless `nvml` is named. With `group`, CPU time is that control group's.
+    GPUs that idle beside it, unless `nvml` is named, and one on a GPU is not billed for the other GPUs. With
+    `group`, CPU time is that control group's.
 
-    Raises: UsageError: a name is unknown, a meter named explicitly cannot be used here, or fake joules
-        would be mixed with real ones.
+    Raises: UsageError: a name is unknown, a meter named explicitly cannot be used here, fake joules
+        would be mixed with real ones, or nothing would bill the GPU that the case runs on.
     """
     meters, missing = _open(names, device)
+    unbilled = _unbilled(meters, missing, device)
+    if unbilled is not None:
+        for meter in meters:
+            meter.close()
+        raise UsageError(unbilled)
     return MeterWindow(
         meters,
         missing,
@@ -102,7 +108,7 @@ def _open(names: Sequence[str], device: str | None) -> tuple[list[BilledMeter], 
         if auto or "modelled" in wanted:
             meters.append(modelled.for_host(billed=not counted))
         if "nvml" in wanted or (auto and device != "cpu"):
-            nvml, gaps = open_nvml()
+            nvml, gaps = open_nvml(only=_gpu_of(device))
             missing += gaps
             _take(nvml, gaps, meters, "nvml" if "nvml" in wanted else None)
         for name in names:
@@ -126,6 +132,29 @@ def _take(meter: BilledMeter | None, gaps: Sequence[Missing], meters: list[Bille
     elif asked is not None:
         reasons = "; ".join(gap.reason for gap in gaps)
         raise UsageError(f"meter {asked!r} cannot be used on this host: {reasons}. Use `auto` to take what there is")
+
+
+def _gpu_of(device: str | None) -> str | None:
+    """Return the domain of the GPU that a case runs on; None on the CPU, and where the device is not known."""
+    if device is None or device == "cpu":
+        return None
+    return f"gpu{device.partition(':')[2] or 0}"
+
+
+def _unbilled(meters: Sequence[BilledMeter], missing: Sequence[Missing], device: str | None) -> str | None:
+    """Return why a case on a GPU would be billed for everything but the GPU, or None."""
+    gpu = _gpu_of(device)
+    billing = billing_of(meters)
+    whole = any(getattr(each, "contains_everything", False) for each in billing)
+    fake = any(isinstance(each, FakeMeter) for each in billing)
+    if gpu is None or whole or fake or any(gpu in each.billed for each in billing):
+        return None
+    reasons = "; ".join(gap.reason for gap in missing if gap.domain in {"gpu", gpu})
+    return (
+        f"no meter counts the joules of {device} ({gpu}), so its total would hold those of other parts only: "
+        f"{reasons or 'none of the meters named is of a GPU'}. Repair that (`joulebench doctor` shows what there is) "
+        "or name a meter that counts it: nvml or amd, or wall or prometheus for the whole machine"
+    )
 
 
 def _no_twice(meters: Sequence[BilledMeter]) -> None:

@@ -54,13 +54,14 @@ class _Plan(NamedTuple):
 
 
 def open_nvml(
-    *, watch_s: float = WATCH_S, also_power: bool = False, clock: Time | None = None
+    *, watch_s: float = WATCH_S, also_power: bool = False, only: str | None = None, clock: Time | None = None
 ) -> tuple[NvmlMeter | None, tuple[Missing, ...]]:
     """Open the visible GPUs, each by its energy counter or, where that is missing or stands still, its power.
 
     Counters and powers are watched for up to `watch_s` seconds each. With `also_power` the powers of a GPU
     that has a counter are sampled too, as domains of their own (`gpu0-power-instant` …) that are not billed:
-    a second view of the same joules, to set the two against each other.
+    a second view of the same joules, to set the two against each other. With `only`, a domain, the other
+    GPUs are left alone, unless their order is doubtful: then the meter is of all of them.
 
     Returns:
         The meter, or None where no GPU can be metered; and what is missing, with reasons.
@@ -70,6 +71,10 @@ def open_nvml(
     if isinstance(nvml, str):
         return None, (Missing(domain="gpu", reason=nvml),)
     gpus, missing, notes = visible(nvml, os.environ)
+    if only is not None and notes:  # they doubt which GPU is which, so none may be left out
+        notes = (*notes, "so all are metered, though the case runs on one")
+    elif only is not None:
+        gpus, missing, notes = _one(only, gpus, missing)
     plans = _plans(nvml, gpus, watch_s, clock)
     chosen, lost = _chosen(plans, also_power=also_power)
     missing += lost
@@ -100,6 +105,19 @@ def _started() -> Any:
     except nvml.NVMLError as error:
         return f"NVML does not start: {error}; check that `nvidia-smi` works here"
     return nvml
+
+
+def _one(only: str, gpus: list[Gpu], missing: list[Missing]) -> tuple[list[Gpu], list[Missing], tuple[str, ...]]:
+    """Return what `visible` found of one GPU, with a note that names the others."""
+    others = [gpu.domain for gpu in gpus if gpu.domain != only]
+    gpus = [gpu for gpu in gpus if gpu.domain == only]
+    missing = [gap for gap in missing if gap.domain in {"gpu", only}]
+    if not gpus and not missing:
+        missing = [
+            Missing(domain=only, reason=f"there is no {only} among the GPUs that NVML shows: {', '.join(others)}")
+        ]
+    notes = (f"{', '.join(others)}: not metered, because the case runs on {only}",) if others else ()
+    return gpus, missing, notes
 
 
 def _plans(nvml: Any, gpus: list[Gpu], watch_s: float, clock: Time) -> list[_Plan]:
