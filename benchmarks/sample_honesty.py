@@ -10,8 +10,8 @@ and without the meter's bounds (sample and truth have the same meter error), at 
 
 `--pairs` asks another question too. A published step that takes too long is put together from windows of micro-batches
 and windows of updates, as short as the meter lets them be. Here the batch is run as four micro-batches, and after the
-first tenth as many micro-batches as were in it are measured beside the training, in pairs of such windows: does the
-interval from the pairs hold the whole training?
+first tenth as many micro-batches as were in it are measured beside the training, in pairs of such windows, as long as
+`joulebench sample` makes them: does the interval from the pairs hold the whole training?
 
 What batch means alone would have held, without the wandering of the machine, is scored beside both.
 
@@ -103,7 +103,7 @@ def run_trial(options: argparse.Namespace) -> None:
     """Run one training to its end and write its raw series."""
     from harness import device, meters, store
     from harness.sampling import ask, find
-    from harness.sampling.planning import FORWARD_BACKWARD, STEP, UPDATE, Part
+    from harness.sampling.planning import FORWARD_BACKWARD, SHORTEST_WINDOW_S, STEP, UPDATE, Part
     from harness.sampling.taking import take, timer, window
     from harness.workloads.architectures.steps import Steps
 
@@ -117,8 +117,8 @@ def run_trial(options: argparse.Namespace) -> None:
     times = timer(steps, "cpu", lambda *_: None)(phase, micro_batch)
     step_s = k * times.forward_backward_s + times.update_s
 
-    def long_enough(each_s: float) -> int:
-        return max(1, math.ceil(1.1 * opened.shortest_s / each_s))
+    def long_enough(each_s: float, least_s: float = 0.0) -> int:
+        return max(1, math.ceil(max(least_s, 1.1 * opened.shortest_s) / each_s))
 
     each = long_enough(step_s)
     whole = planned(phase, micro_batch, k, (Part(name=STEP, times=each, weight=1.0),))
@@ -128,8 +128,9 @@ def run_trial(options: argparse.Namespace) -> None:
     take(steps, whole, opened, "cpu", into=cycles, enough=lambda done: done >= first)
     pairs: list[Any] = []
     if options.pairs:
-        runs = Part(name=FORWARD_BACKWARD, times=long_enough(times.forward_backward_s), weight=float(k))
-        updates = Part(name=UPDATE, times=long_enough(times.update_s), weight=1.0)
+        runs_each = long_enough(times.forward_backward_s, SHORTEST_WINDOW_S)
+        runs = Part(name=FORWARD_BACKWARD, times=runs_each, weight=float(k))
+        updates = Part(name=UPDATE, times=long_enough(times.update_s, SHORTEST_WINDOW_S), weight=1.0)
         apart = planned(phase, micro_batch, k, (runs, updates))
         take(steps, apart, opened, "cpu", into=pairs, enough=lambda done: done * runs.times >= first * each * k)
     take(steps, whole, opened, "cpu", into=cycles, enough=lambda done: done >= total)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness import catalogue, host, meters, workloads
+from harness import accounting, catalogue, host, meters, workloads
 from harness.cli.output import print_json
 from harness.counters.process import enter_own_group
 from harness.errors import InvalidMeasurement, UsageError
@@ -34,8 +34,8 @@ _INSTEAD = {
 
 
 def ls(what: str, *, as_json: bool) -> int:
-    """List what a suite can name."""
-    rows = {"techniques": _techniques, "workloads": _workloads, "meters": _meters}[what]()
+    """List what a suite, or `joulebench sample`, can name."""
+    rows = {"techniques": _techniques, "workloads": _workloads, "meters": _meters, "recipes": _recipes}[what]()
     if as_json:
         print_json(rows)
         return 0
@@ -163,6 +163,22 @@ def _meters() -> list[dict[str, Any]]:
     built_in = [{"name": name, "plugin": False, "summary": _BUILT_IN[name]} for name in meters.NAMES]
     plugins = [{"name": name, "plugin": True, "summary": f"plug-in: {_summary(name)}"} for name in loading.names()]
     return [*built_in, *plugins]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    """Return the published trainings that can be sampled."""
+    return [
+        {
+            "name": recipe.name,
+            "steps": recipe.steps.value,
+            "summary": f"{recipe.title}; {_steps(recipe.steps.value)}",
+        }
+        for recipe in accounting.load_recipes().values()
+    ]
+
+
+def _steps(number: int | None) -> str:
+    return "its steps were not published: give --steps" if number is None else f"{number:,} steps"
 
 
 def _summary(name: str) -> str:

@@ -33,13 +33,13 @@ from harness.cli.commands import _JSON, _RESULTS
 def sample(recipe: str, **options: Any) -> int:
     """Measure a stretch of a published training recipe here, and extrapolate to the full run with an interval.
 
-    RECIPE is a workload and a size: translate@base, translate@big, elmo@original, bert@base, bert@large,
-    gpt2@small-nanogpt. A published batch that does not fit is run as micro-batches whose gradients add up. Building
-    the model and trying micro-batches come on top of the time. What is assumed: docs/sampling.md.
+    RECIPE is a workload and a size, such as bert@base; `joulebench ls recipes` lists them. A published batch that does
+    not fit is run as micro-batches whose gradients add up. Building the model and trying micro-batches come on top of
+    the time. What is assumed: docs/sampling.md.
 
     \b
     joulebench sample bert@base --for 5m
-    joulebench sample translate@base --length 32 --device cuda
+    joulebench sample translate@base --device cuda
     joulebench sample gpt2@small --steps 600000
     joulebench sample bert@base --target "8 x NVIDIA P100" --ratio 0.1 --ratio-source "what you measured"
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +11,9 @@ from harness.accounting import Estimate, Hardware
 from harness.accounting.recipes import Fact, PublishedRun
 from harness.records import Doubt, Missing
 from harness.report import formats as f
-from harness.sampling import PhaseFound, Sample, means_of
+from harness.sampling import PhaseFound, Sample, counted, means_of
 from harness.sampling.planning import UPDATE
+from harness.stats.totals import billed_total
 from harness.units import kwh_from_j
 
 _WIDTH = 110
@@ -21,7 +23,9 @@ _SECONDS_AN_HOUR = 3600.0
 def lines(sample: Sample) -> list[str]:
     """Return what a person reads of a sample, a line each."""
     recipe, about = sample.recipe, sample.about
-    interrupted = " INTERRUPTED: of a shorter sample than asked for." if sample.interrupted else ""
+    interrupted = ""
+    if sample.interrupted:
+        interrupted = f" INTERRUPTED ({sample.interrupted}): of a shorter sample than asked for."
     return [
         f"{recipe.name}: {recipe.title}",
         *_wrapped(
@@ -37,7 +41,7 @@ def lines(sample: Sample) -> list[str]:
         "",
         *_doubts(sample),
         "how it was run, and what differs from the published work:",
-        *(line for note in (*sample.full_run.notes, *sample.notes) for line in _wrapped(note, "  - ")),
+        *(line for note in (*sample.full_run.notes, *sample.notes, *recipe.notes) for line in _wrapped(note, "  - ")),
     ]
 
 
@@ -89,16 +93,17 @@ def _update_share(each: PhaseFound) -> str:
 
 def _full_run(sample: Sample) -> list[str]:
     run = sample.full_run
-    known = "" if run.provenance is None else f", {run.provenance.value}"
     said = [f"the full run on this hardware ({run.hardware.value if run.hardware is Hardware.SAME else 'sampled'}):"]
     if isinstance(run.energy_j, Missing):
         said += _wrapped(f"energy: not known: {run.energy_j.reason}", "  ")
     else:
-        said.append(f"  energy  {_kwh(run.energy_j)}{known}")
+        known = billed_total(sample.domains, (), f"the full run of {sample.recipe.name}").label
+        said.append(f"  energy  {_kwh(run.energy_j)}, {known}")
     if isinstance(run.duration_s, Missing):
         said += _wrapped(f"time: not known: {run.duration_s.reason}", "  ")
     else:
         said.append(f"  time    {_hours(run.duration_s)}")
+    said += _joules_of(sample)
     said += _wrapped(
         f"the interval holds {run.confidence:.0%} for sampling a machine that wanders, and in full the bounds of the "
         f"meter and of the overhead ({f.percent(run.overhead.low)} to {f.percent(run.overhead.high)} beyond the steps; "
@@ -106,12 +111,36 @@ def _full_run(sample: Sample) -> list[str]:
         "  ",
     )
     if sample.idle_w is not None:
-        said.append(f"  at rest this hardware drew {f.si(sample.idle_w, 'W')}; the energy holds it")
+        parts = ", ".join(dict.fromkeys(energy.domain for each in sample.idle for energy in counted(each)))
+        said.append(
+            f"  at rest, with the model in memory, {parts} drew {f.si(sample.idle_w, 'W')}; the energy holds it"
+        )
     moved = [each for each in run.influences if each.high > each.low]
     if moved:
         said.append("  what each source of error does alone:")
         said += [f"    {each.source:<10}{_range_kwh(each.low, each.high)}" for each in moved]
     return [*said, *_target(sample)]
+
+
+def _joules_of(sample: Sample) -> list[str]:
+    """Return what the joules are of, domain by domain, and what is not in them."""
+    whole_j = math.fsum(each.energy_j for each in sample.domains)
+    said = []
+    for each in sorted(sample.domains, key=lambda each: -each.energy_j):
+        share = f.percent(each.energy_j / whole_j) if whole_j > 0 else f.NOTHING
+        said += _wrapped(f"{share} {each.domain}, {each.provenance.value}: {each.boundary}", "    ")
+    if said:
+        said.insert(0, "  the joules are those of")
+    for gap in sample.missing:
+        if gap.billed:
+            said += _wrapped(f"not measured: {gap.domain}: {gap.reason}", "    ")
+    if sample.domains:
+        said += _wrapped(
+            "without PUE: what a data centre takes beside its machines is not in them; it is in a published energy "
+            "where that says so",
+            "    ",
+        )
+    return said
 
 
 def _target(sample: Sample) -> list[str]:

@@ -41,7 +41,7 @@ class Wishes(Frozen, frozen=True, kw_only=True):
 
 
 def sample(recipe: str, wishes: Wishes) -> int:
-    """Sample a recipe; return 0, 13 where the full run has no energy, or 130 when interrupted."""
+    """Sample a recipe; return 0, 13 where the full run has no energy or ended early, or 130 when interrupted."""
     asked = sampling.ask(sampling.find(recipe, wishes.recipes), steps=wishes.steps, length=wishes.length)
     options = _options(wishes)
     # Thread pools read these once, when torch is loaded.
@@ -57,9 +57,12 @@ def sample(recipe: str, wishes: Wishes) -> int:
     else:
         click.echo("\n".join(lines(found)))
     click.echo(f"kept in {folder}", err=True)
-    if found.interrupted:
+    if found.interrupted == sampling.BY_USER:
         click.echo("interrupted; what was measured is kept, the same command begins a new sample", err=True)
         return INTERRUPTED_EXIT
+    if found.interrupted:
+        click.echo(f"joulebench: ended early, and what was measured is kept: {found.interrupted}", err=True)
+        return InvalidMeasurement.exit_code
     if isinstance(found.full_run.energy_j, Missing):
         click.echo(f"joulebench: the full run has no energy: {found.full_run.energy_j.reason}", err=True)
         return InvalidMeasurement.exit_code

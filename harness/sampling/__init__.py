@@ -10,11 +10,12 @@ from __future__ import annotations
 from harness.sampling.asking import CHOSEN, Asked, AskedPhase, Setting, ask, find
 from harness.sampling.extrapolating import Aim, PhaseFound, extrapolate, means_of
 from harness.sampling.planning import Part, PhasePlan, Times, plan
-from harness.sampling.result import About, Options, Sample
+from harness.sampling.result import BY_USER, About, Options, Sample, counted
 from harness.sampling.running import Tell, aim, hardware, run
 from harness.sampling.taking import Series, take
 
 __all__ = [
+    "BY_USER",
     "CHOSEN",
     "About",
     "Aim",
@@ -31,6 +32,7 @@ __all__ = [
     "Times",
     "aim",
     "ask",
+    "counted",
     "extrapolate",
     "find",
     "hardware",

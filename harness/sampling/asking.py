@@ -15,8 +15,9 @@ from harness.workloads.architectures.steps import StepSpec
 CHOSEN = "chosen"
 """The level of a setting that nobody published: the user's, or ours where the note says so."""
 
-DEFAULT_LENGTHS = {"translate": 32}
-"""Tokens a sequence where the recipe gives none. Ours: no source says it, and the record says that."""
+DEFAULT_LENGTHS = {"translate": 25}
+"""Tokens a sequence where the recipe gives none. Ours: no source says it, and the record says that. A sentence has
+about as many, and 25,000 tokens are then 1,000 whole sequences."""
 
 _DEFAULT_OPTIMIZER, _DEFAULT_PRECISION = "Adam", "float32"
 _SEQUENCES = "sequences"
@@ -62,15 +63,18 @@ class Asked(Frozen, frozen=True, kw_only=True):
 
 
 def find(name: str, path: Path | None = None) -> Recipe:
-    """Return a packaged recipe, or one of a file in the same format.
+    """Return a packaged recipe, or one of a file in the same format; a workload that has only one needs no size.
 
     Raises: UsageError: there is none of that name; names the nearest, and all. ConfigError: the file is not valid.
     """
     known = load_recipes(path)
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    of_workload = [recipe for recipe in known.values() if recipe.workload == name]
+    if len(of_workload) == 1:
+        return of_workload[0]
+    near = [recipe.name for recipe in of_workload] or difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {' or '.join(repr(each) for each in near)}?" if near else "."
     raise UsageError(f"there is no recipe {name!r}{hint} There are {', '.join(known)}")
 
 

@@ -11,11 +11,14 @@ from msgspec.structs import replace
 from harness import stats
 from harness.accounting import Fixed, FullRun, Overhead, PhaseSample, StepEnergy, Target, full_run
 from harness.errors import InvalidMeasurement, NotMeasured
-from harness.records import Frozen, Measured, Missing, Provenance
+from harness.records import Energy, Frozen, Measured, Missing, Provenance
+from harness.sampling import domains
 from harness.sampling.planning import Part, PhasePlan
 from harness.sampling.taking import Series
 from harness.stats.batch_means import BatchMeans, batch_means
 from harness.stats.totals import billed_total
+
+_GAPS_MOST = 0.05
 
 Rows = Sequence[Sequence[float]]
 """One row a cycle, one number a window."""
@@ -50,7 +53,8 @@ class PartFound(Frozen, frozen=True, kw_only=True):
 class PhaseFound(Frozen, frozen=True, kw_only=True):
     """One phase as it was sampled; `energy` and `duration` are of one published step, as this machine runs it.
 
-    `window_doubts` counts windows by doubt, `series_doubts` are those of the means.
+    `domains` are what the billed domains drew of `energy`, nothing where that is missing. `window_doubts` counts
+    windows by doubt, `series_doubts` are those of the means.
     """
 
     plan: PhasePlan
@@ -58,6 +62,7 @@ class PhaseFound(Frozen, frozen=True, kw_only=True):
     parts: tuple[PartFound, ...]
     energy: StepEnergy | Missing
     duration: BatchMeans | Missing
+    domains: tuple[Energy, ...]
     peak_memory_bytes: int | None
     window_doubts: dict[str, int]
     series_doubts: tuple[str, ...]
@@ -95,7 +100,18 @@ def means_of(energy: StepEnergy | Missing) -> BatchMeans | None:
     return energy.value if isinstance(energy, StepEnergy) and isinstance(energy.value, BatchMeans) else None
 
 
-def _phase(series: Series, confidence: float) -> PhaseFound:
+def domains_of(phases: Sequence[PhaseFound]) -> tuple[Energy, ...]:
+    """Return what each domain draws in the steps of the full run, without what is paid once and without overhead.
+
+    Nothing where a phase has no joules: then the full run has none either.
+    """
+    if not all(each.domains for each in phases):
+        return ()
+    return domains.added((energy, each.plan.phase.steps.number) for each in phases for energy in each.domains)
+
+
+def _phase(sampled: Series, confidence: float) -> PhaseFound:
+    series, lost = _readable(sampled)
     plan = series.plan
     durations = [[each.duration_s for each in cycle] for cycle in series.cycles]
     duration = _mean(durations, plan, confidence, "seconds")
@@ -109,11 +125,36 @@ def _phase(series: Series, confidence: float) -> PhaseFound:
         parts=tuple(_part(part, number, series, joules, means, duration) for number, part in enumerate(plan.parts)),
         energy=energy,
         duration=duration,
+        domains=() if means is None else domains.of_series(series, means.dropped),
         peak_memory_bytes=series.peak_memory_bytes,
         window_doubts=dict(sorted(windows.items())),
         series_doubts=tuple(dict.fromkeys(doubt.value for doubt in doubts)),
-        notes=_as_run(plan),
+        notes=(*_as_run(plan), *lost),
     )
+
+
+def _readable(series: Series) -> tuple[Series, tuple[str, ...]]:
+    """Return the series without the few cycles that a meter lost a reading in, and a note of them.
+
+    A reading is lost when its meter was late, not by what it would have read, so the others stand for it. Where more
+    than one cycle in twenty has a gap nothing is left out, and the phase has no joules.
+    """
+    reasons: list[str] = []
+    kept = []
+    for cycle in series.cycles:
+        try:
+            for each in cycle:
+                billed_total(each.energies, each.missing, "a window")
+        except InvalidMeasurement:
+            return series, ()  # one reading that cannot be casts doubt on all of them
+        except NotMeasured as error:
+            reasons.append(str(error))
+        else:
+            kept.append(cycle)
+    if not reasons or len(reasons) > _GAPS_MOST * len(series.cycles):
+        return series, ()
+    note = f"{len(reasons)} of {len(series.cycles)} cycles are left out, because {reasons[0]}"
+    return replace(series, cycles=tuple(kept)), (f"{series.plan.phase.name}: {note}",)
 
 
 def _energy(series: Series, confidence: float) -> tuple[StepEnergy | Missing, list[list[stats.Total]] | None]:

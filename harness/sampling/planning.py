@@ -26,6 +26,7 @@ SHORTEST_WINDOW_S = 0.02
 
 STEP, FORWARD_BACKWARD, UPDATE = "step", "forward and backward", "update"
 
+_ABOUT_AS_LONG = 1.1
 _MARGIN = 1.1
 """Windows are planned this much longer than the meter needs, because the next one may be quicker than the probe."""
 
@@ -115,12 +116,11 @@ def plan(
 def candidates(sequences: float) -> tuple[int, ...]:
     """Return the micro-batches that make sense for so many sequences a step, from small to large.
 
-    Powers of two; of a whole number of sequences those that divide it, and itself.
+    What divides a whole number of sequences, so that steps can be run whole; else powers of two.
     """
-    powers = [2**exponent for exponent in range(math.floor(math.log2(sequences)) + 1)]
-    if not sequences.is_integer():
-        return tuple(powers)
-    return tuple(sorted({*(each for each in powers if sequences % each == 0), int(sequences)}))
+    if sequences.is_integer():
+        return tuple(each for each in range(1, int(sequences) + 1) if sequences % each == 0)
+    return tuple(2**exponent for exponent in range(math.floor(math.log2(sequences)) + 1))
 
 
 def _check_micro_batch(phase: AskedPhase, micro_batch: int | None) -> None:
@@ -205,8 +205,9 @@ def _phase_plan(
     at_least_s = share_s / CYCLES_MOST
     ways = _ways(phase, size, times, shortest_s, at_least_s=at_least_s)
     costs = [_cost_s(parts, phase, size, times) for parts in ways]
-    # Whole steps come first, and are taken where they leave enough cycles.
-    chosen = next((number for number, cost_s in enumerate(costs) if CYCLES_WANTED * cost_s <= share_s), len(ways) - 1)
+    # Whole steps come first, and are taken where they leave enough cycles; else what is quickest.
+    most_s = _longest_cycle_s(share_s, min(costs))
+    chosen = next((number for number, cost_s in enumerate(costs) if cost_s <= most_s), costs.index(min(costs)))
     return PhasePlan(
         phase=phase,
         micro_batch=size,
@@ -225,12 +226,12 @@ def _largest(phase: AskedPhase, share_s: float, times: Times, timed: Timed, shor
     """
     known = candidates(phase.sequences)
     size, most = 1, known[-1]
+    most_s = _longest_cycle_s(share_s, _cycle_s(phase, size, times, shortest_s))
     while True:
         quick = [
             each
             for each in known
-            if size < each <= most
-            and CYCLES_WANTED * _cycle_s(phase, each, _scaled(times, each / size), shortest_s) <= share_s
+            if size < each <= most and _cycle_s(phase, each, _scaled(times, each / size), shortest_s) <= most_s
         ]
         if not quick:
             return size, times
@@ -238,6 +239,16 @@ def _largest(phase: AskedPhase, share_s: float, times: Times, timed: Timed, shor
             size, times = quick[-1], timed(phase, quick[-1])
         except ModelError:
             most = quick[-1] - 1
+
+
+def _longest_cycle_s(share_s: float, shortest_cycle_s: float) -> float:
+    """Return how long a cycle may be: it leaves the cycles that are wanted, or the fewest where time is short.
+
+    Where a meter sets how long windows are, all micro-batches have about the same cycle, so the shortest one and a
+    little more is always allowed.
+    """
+    wanted = CYCLES_WANTED if CYCLES_WANTED * shortest_cycle_s <= share_s else CYCLES_LEAST
+    return max(share_s / wanted, _ABOUT_AS_LONG * shortest_cycle_s)
 
 
 def _scaled(times: Times, factor: float) -> Times:

@@ -14,12 +14,17 @@ import msgspec
 from harness import store
 from harness.accounting import FullRun, Recipe
 from harness.errors import ResultsError
-from harness.records import Frozen, Measured, MeterInfo, Missing
+from harness.records import Energy, Frozen, Measured, MeterInfo, Missing, Provenance
 from harness.sampling.extrapolating import PhaseFound
 from harness.workloads.architectures.steps import StepSpec
 
 SCHEMA = 1
 """Version of sample.json. 1: first format (2026-11)."""
+
+BY_USER = "by the user"
+"""What ended a sample early that was ended by Ctrl-C."""
+
+_OF_THE_WHOLE = (Provenance.COUNTER, Provenance.INTEGRATED_POWER)
 
 
 class Options(Frozen, frozen=True, kw_only=True):
@@ -50,10 +55,15 @@ class About(Frozen, frozen=True, kw_only=True):
 
 
 class Taken(Frozen, frozen=True, kw_only=True):
-    """One line of `windows.jsonl`; `cycle` counts from 0 in a phase."""
+    """One line of `windows.jsonl`: so many `times` of a part, of which a published step has `weight`.
+
+    `cycle` counts from 0 in a phase. A sample that was killed can be extrapolated from these lines.
+    """
 
     phase: str
     part: str
+    times: int
+    weight: float
     cycle: int
     measured: Measured
 
@@ -62,7 +72,9 @@ class Sample(Frozen, frozen=True, kw_only=True):
     """The sample of one recipe; `sample.json`.
 
     `parameters` learn, heads counted. `build` is what making the model cost, `idle` are windows of rest, `idle_w` their
-    mean power where a counter sees all of the host. An `interrupted` sample holds what was whole by then.
+    mean power in what a counter sees all of (`counted`). `interrupted` says what ended the sample early ("" if nothing
+    did); it then holds what was whole by then. `domains` are what each draws in the steps of the full run
+    (`domains_of`).
     """
 
     schema: int = SCHEMA
@@ -76,18 +88,25 @@ class Sample(Frozen, frozen=True, kw_only=True):
     missing: tuple[Missing, ...]
     started_utc: str
     finished_utc: str
-    interrupted: bool
+    interrupted: str
     build: Measured
     idle: tuple[Measured, ...]
     idle_w: float | None
     phases: tuple[PhaseFound, ...]
     full_run: FullRun
+    domains: tuple[Energy, ...]
     notes: tuple[str, ...]
 
 
 def sample_id(recipe: Recipe, started_utc: str) -> str:
     """Return the name of a sample's folder."""
-    return f"sample-{recipe.name}-{started_utc.replace('-', '').replace(':', '')}"
+    # Not every way to copy a folder takes an @ in its name.
+    return f"sample-{recipe.name.replace('@', '-')}-{started_utc.replace('-', '').replace(':', '')}"
+
+
+def counted(measured: Measured) -> tuple[Energy, ...]:
+    """Return the billed joules that are a device's or the host's; a model's, or a share, are those of one process."""
+    return tuple(each for each in measured.energies if each.billed and each.provenance in _OF_THE_WHOLE)
 
 
 def make_folder(root: Path, fingerprint: str, name: str) -> Path:

@@ -9,12 +9,12 @@ from pathlib import Path
 from harness import device, host, store
 from harness.accounting import Target, published_overhead
 from harness.contract import WindowMeter
-from harness.errors import InvalidMeasurement, NotMeasured, UsageError
-from harness.records import Measured, Provenance
+from harness.errors import InvalidMeasurement, ModelError, NotMeasured, UsageError
+from harness.records import Measured
 from harness.sampling import result
 from harness.sampling.asking import Asked, AskedPhase
-from harness.sampling.extrapolating import Aim, extrapolate
-from harness.sampling.planning import CYCLES_LEAST, PhasePlan, plan
+from harness.sampling.extrapolating import Aim, domains_of, extrapolate
+from harness.sampling.planning import CYCLES_LEAST, Part, PhasePlan, plan
 from harness.sampling.result import About, Options, Sample, Taken
 from harness.sampling.taking import Cycle, Series, take, timer, window
 from harness.schedule import utc_now
@@ -30,7 +30,6 @@ _IDLE_SHARE = 0.02
 _LATE = 2.0
 """A phase that has not the fewest cycles goes on until this many times its share of the time."""
 _TOLD = 10
-_OF_THE_WHOLE = (Provenance.COUNTER, Provenance.INTEGRATED_POWER)
 
 
 def hardware(machine: host.Host, name: str, threads: int) -> str:
@@ -67,7 +66,7 @@ def aim(options: Options, sampled: str) -> Aim:
 def run(
     asked: Asked, options: Options, about: About, meters: WindowMeter, *, shortest_s: float, root: Path, tell: Tell
 ) -> tuple[Sample, Path]:
-    """Sample a recipe and return what was found and its folder; an interruption after the first window is kept.
+    """Sample a recipe and return what was found and its folder; what ends it after the first window is kept with it.
 
     Args:
         asked: What to sample.
@@ -79,7 +78,7 @@ def run(
         tell: Told the progress.
 
     Raises: KeyboardInterrupt: before anything was measured. ModelError: it does not fit the memory. UsageError: the
-        time is too short. InvalidMeasurement: the sampled steps were not those of a training.
+        time is too short. InvalidMeasurement: the steps that were tried are not those of a training.
     """
     started = utc_now()
     extrapolated = aim(options, about.hardware)
@@ -103,7 +102,8 @@ def run(
         micro_batch=options.micro_batch,
     )
     folder = result.make_folder(root, about.host_fingerprint, name)
-    series, idle, interrupted = _measure(steps, plans, options, meters, folder, tell)
+    rest_s = max(shortest_s, min(_IDLE_S, _IDLE_SHARE * options.for_s))
+    series, idle, interrupted = _measure(steps, plans, options, meters, rest_s, folder, tell)
     found, phases = extrapolate(series, build, extrapolated)
     sample = Sample(
         sample_id=name,
@@ -122,6 +122,7 @@ def run(
         idle_w=_idle_w(idle),
         phases=phases,
         full_run=found,
+        domains=domains_of(phases),
         notes=(*asked.notes, *departures(asked.spec)),
     )
     result.write(sample, folder)
@@ -141,14 +142,19 @@ def _fitting(asked: Asked, phase: AskedPhase, micro_batch: int, name: str, free_
 
 
 def _measure(
-    steps: Steps, plans: tuple[PhasePlan, ...], options: Options, meters: WindowMeter, folder: Path, tell: Tell
-) -> tuple[tuple[Series, ...], tuple[Measured, ...], bool]:
-    """Return the series of all phases, the windows of rest, and whether Ctrl-C came between."""
+    steps: Steps,
+    plans: tuple[PhasePlan, ...],
+    options: Options,
+    meters: WindowMeter,
+    rest_s: float,
+    folder: Path,
+    tell: Tell,
+) -> tuple[tuple[Series, ...], tuple[Measured, ...], str]:
+    """Return the series of all phases, the windows of rest, and what came between, if anything did."""
     cycles: list[list[Cycle]] = [[] for _ in plans]
     peaks: list[int | None] = [None for _ in plans]
     idle: list[Measured] = []
-    interrupted = False
-    rest_s = min(_IDLE_S, _IDLE_SHARE * options.for_s)
+    interrupted = ""
     try:
         idle.append(window(meters, options.device, lambda: time.sleep(rest_s))[0])
         for number, each in enumerate(plans):
@@ -165,7 +171,9 @@ def _measure(
             peaks[number] = device.peak_memory_bytes(options.device)
         idle.append(window(meters, options.device, lambda: time.sleep(rest_s))[0])
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted = result.BY_USER
+    except (ModelError, NotMeasured) as error:  # the windows until then are whole, and may have cost hours
+        interrupted = str(error)
     series = tuple(
         Series(plan=each, cycles=tuple(done), peak_memory_bytes=peak)
         for each, done, peak in zip(plans, cycles, peaks, strict=True)
@@ -199,21 +207,30 @@ def _words(each: PhasePlan, done: int) -> str:
     return f"phase {each.phase.name}: {done} {what}, micro-batches of {each.micro_batch} x {each.phase.tokens} tokens"
 
 
-def _keeper(each: PhasePlan, folder: Path) -> Callable[[str, int, Measured], None]:
-    def kept(part: str, cycle: int, measured: Measured) -> None:
-        taken = Taken(phase=each.phase.name, part=part, cycle=cycle, measured=measured)
+def _keeper(each: PhasePlan, folder: Path) -> Callable[[Part, int, Measured], None]:
+    def kept(part: Part, cycle: int, measured: Measured) -> None:
+        taken = Taken(
+            phase=each.phase.name,
+            part=part.name,
+            times=part.times,
+            weight=part.weight,
+            cycle=cycle,
+            measured=measured,
+        )
         store.append_line(folder / "windows.jsonl", taken)
 
     return kept
 
 
 def _idle_w(idle: tuple[Measured, ...]) -> float | None:
-    """Return the mean power at rest in watts; None where joules are not those of the whole host or device."""
+    """Return the mean watts at rest of what is counted; None where nothing is, or a window lacks some of it."""
+    counted = [result.counted(each) for each in idle]
     try:
-        totals = [billed_total(each.energies, each.missing, "a window of rest") for each in idle]
+        for each in idle:
+            billed_total(each.energies, each.missing, "a window of rest")
     except (NotMeasured, InvalidMeasurement):
         return None
     duration_s = sum(each.duration_s for each in idle)
-    if duration_s <= 0 or any(each.provenance not in _OF_THE_WHOLE for each in totals):
+    if duration_s <= 0 or not all(counted):
         return None
-    return sum(each.energy_j for each in totals) / duration_s
+    return sum(energy.energy_j for each in counted for energy in each) / duration_s

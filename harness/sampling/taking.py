@@ -11,7 +11,7 @@ from harness import device
 from harness.contract import WindowMeter
 from harness.records import Frozen, Measured
 from harness.sampling.asking import AskedPhase
-from harness.sampling.planning import PhasePlan, Timed, Times
+from harness.sampling.planning import Part, PhasePlan, Timed, Times
 from harness.workloads.architectures.steps import Steps
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def take(
     *,
     into: list[Cycle],
     enough: Callable[[int], bool],
-    kept: Callable[[str, int, Measured], None] | None = None,
+    kept: Callable[[Part, int, Measured], None] | None = None,
 ) -> None:
     """Measure cycles of a phase on a device until there are enough.
 
@@ -73,7 +73,7 @@ def take(
             measured, _ = window(meters, name, partial(work, part.times))
             cycle.append(measured)
             if kept is not None:
-                kept(part.name, len(into), measured)
+                kept(part, len(into), measured)
         into.append(tuple(cycle))
     steps.loss()
 
@@ -81,7 +81,8 @@ def take(
 def timer(steps: Steps, name: str, check: Callable[[AskedPhase, int], None]) -> Timed:
     """Return what times a micro-batch and an update, each after one that is not counted.
 
-    `check` is asked first, and raises ModelError where the micro-batch does not fit.
+    `check` is asked first, and raises ModelError where the micro-batch does not fit. A loss that is not finite is told
+    here, before anything is measured (InvalidMeasurement).
     """
 
     def timed(phase: AskedPhase, micro_batch: int) -> Times:
@@ -96,6 +97,7 @@ def timer(steps: Steps, name: str, check: Callable[[AskedPhase, int], None]) -> 
 
         first_s = _seconds(name, run)
         _seconds(name, update)
+        steps.loss()
         tries = _TRIES if first_s < _QUICK_S else 1
         forward_backward_s = min(_seconds(name, run) for _ in range(tries))
         update_s = min(_seconds(name, update) for _ in range(tries))

@@ -88,7 +88,7 @@ def test_ctrl_c_ends_in_130_and_keeps_the_sample(start, recipes, tmp_path):
     assert "interrupted; what was measured is kept" in stderr
     assert "INTERRUPTED" in stdout
     (path,) = tmp_path.glob("results/*/*/sample.json")
-    assert json.loads(path.read_text())["interrupted"] is True
+    assert json.loads(path.read_text())["interrupted"] == "by the user"
 
 
 def test_the_commands_of_its_page_exist():

@@ -103,6 +103,19 @@ def test_phases_add_up_each_by_its_own_steps(phase, measured, aim):
     assert [each.plan.phase.name for each in found] == ["16", "32"]
 
 
+def test_a_few_cycles_without_a_reading_are_left_out_and_said(phase, measured, aim):
+    plan = pairs(phase())
+    full = series(plan, [(2.0, 1.0)] * 40, measured)
+    gap = (measured(2.0), measured(0, missing=(GAP,)))
+    two = msgspec.structs.replace(full, cycles=(*full.cycles[:20], gap, gap, *full.cycles[20:]))
+    run, (found,) = extrapolate([two], None, aim)
+    assert found.cycles == 40
+    assert run.energy_j.value == pytest.approx(1000 * 5)
+    said = " ".join(run.notes)
+    assert "2 of 42 cycles are left out" in said
+    assert "the counter stood still" in said
+
+
 def test_building_is_charged_once_with_its_bounds(phase, measured, aim):
     run, _ = extrapolate(
         [series(whole(phase()), [(2.0,)] * 30, measured)], measured(100.0, 4.0, bounds=(0.5, 2.0)), aim
@@ -136,8 +149,8 @@ def test_the_overhead_comes_on_top_of_the_steps(phase, measured, aim):
     assert run.energy_j.high == pytest.approx(2200)
 
 
-def test_a_window_without_a_reading_leaves_time_but_no_joules(phase, measured, aim):
-    rows = [(measured(2.0),)] * 20 + [(measured(0, missing=(GAP,)),)] + [(measured(2.0),)] * 20
+def test_a_meter_that_often_loses_readings_leaves_time_but_no_joules(phase, measured, aim):
+    rows = [(measured(2.0),)] * 20 + [(measured(0, missing=(GAP,)),)] * 3 + [(measured(2.0),)] * 20
     run, (found,) = extrapolate([Series(plan=whole(phase()), cycles=tuple(rows))], None, aim)
     assert isinstance(run.energy_j, Missing)
     assert "the counter stood still" in run.energy_j.reason

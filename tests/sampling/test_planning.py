@@ -28,9 +28,9 @@ def planned(phase, for_s, machine, **more):
     return found
 
 
-def test_micro_batches_are_powers_of_two_that_divide_a_whole_batch():
+def test_micro_batches_divide_a_whole_batch():
     assert candidates(256.0) == (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    assert candidates(480.0) == (1, 2, 4, 8, 16, 32, 480)
+    assert candidates(1000.0) == (1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 125, 200, 250, 500, 1000)
     assert candidates(25_000 / 32)[-1] == 512
     assert candidates(1.0) == (1,)
     assert candidates(1.5) == (1,)
@@ -78,6 +78,20 @@ def test_the_memory_limits_the_micro_batch(phase):
 def test_a_machine_that_likes_large_batches_gets_larger_ones(phase):
     slow_to_start = Machine(sequence_s=1e-4, each_run_s=1.0)
     assert planned(phase(sequences=781.25), 60, slow_to_start).micro_batch == 512
+
+
+@pytest.mark.parametrize("for_s", [145.0, 190.0, 220.0])
+def test_a_meter_that_needs_long_windows_leaves_micro_batches_large_where_time_is_short(phase, for_s):
+    gpu = Machine(sequence_s=1e-4, each_run_s=0.015, update_s=0.001)
+    found = planned(phase(sequences=256.0), for_s, gpu, shortest_s=4.1)
+    assert found.micro_batch == 256
+    assert CYCLES_LEAST * found.cycle_s <= 1.1 * for_s
+
+
+def test_what_is_quicker_is_taken_where_neither_leaves_enough_cycles(phase):
+    slow_updates = Machine(sequence_s=0.01, update_s=0.5)
+    found = planned(phase(sequences=4.0), 9.0, slow_updates, micro_batch=1)
+    assert found.whole, "a step of 0.54 s is quicker than a pair of windows with its update of 0.5 s and more"
 
 
 def test_a_micro_batch_of_the_user_is_taken_as_it_is(phase):

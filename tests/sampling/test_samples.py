@@ -19,16 +19,16 @@ torch = pytest.importorskip("torch")
 
 
 class Interrupting(FakeMeter):
-    """Presses Ctrl-C at the end of a window."""
+    """Presses Ctrl-C, or raises something else, at the end of a window."""
 
-    def __init__(self, after):
+    def __init__(self, after, by=KeyboardInterrupt):
         super().__init__(2.0)
-        self.left = after
+        self.left, self.by = after, by
 
     def energies(self, begin, end, **more):
         self.left -= 1
         if self.left == 0:
-            raise KeyboardInterrupt
+            raise self.by
         return super().energies(begin, end, **more)
 
 
@@ -72,7 +72,7 @@ def test_every_family_is_sampled_and_kept(sample, name):
     windows = store.read_lines(folder / "windows.jsonl", Taken)
     assert len(windows) == sum(each.cycles * len(each.parts) for each in found.phases)
     assert folder.parent.name == "f" * 8
-    assert folder.name.startswith(f"sample-{name}-2")
+    assert folder.name.startswith(f"sample-{name.replace('@', '-')}-2")
 
 
 def test_the_full_run_is_what_its_windows_say(sample):
@@ -177,8 +177,8 @@ def test_gradients_are_let_go_after_as_many_micro_batches_as_a_published_step_ha
 def test_notes_say_how_it_was_run(sample):
     found, _ = sample("translate@test", micro_batch=1)
     said = " ".join((*found.full_run.notes, *found.notes))
-    assert "3.125 micro-batches of 1 sequences of 32 tokens" in said
-    assert "sequences of 32 tokens, chosen" in said
+    assert "4 micro-batches of 1 sequences of 25 tokens" in said
+    assert "sequences of 25 tokens, chosen" in said
     assert "drawn at random" in said
     assert "label smoothing is 0.1" in said
 
@@ -200,12 +200,23 @@ def test_ctrl_c_keeps_what_was_measured(sample):
     assert isinstance(found.full_run.energy_j, Missing)
     assert "phase 32 was not measured" in found.full_run.energy_j.reason
     assert found.full_run.phases[0].energy_j.value > 0
-    assert json.loads((folder / "sample.json").read_text())["interrupted"] is True
-    assert len(store.read_lines(folder / "windows.jsonl", Taken)) == 60
+    assert json.loads((folder / "sample.json").read_text())["interrupted"] == "by the user"
+    taken = store.read_lines(folder / "windows.jsonl", Taken)
+    assert len(taken) == 60
+    assert all(each.times >= 1 for each in taken), "the windows alone say what they hold"
+
+
+def test_what_ends_a_sample_early_keeps_what_was_measured_and_says_why(sample):
+    found, folder = sample(
+        "gpt2@test", Interrupting(40, ModelError("cuda ran out of memory in a micro-batch")), steps=10, for_s=6.0
+    )
+    assert "ran out of memory" in found.interrupted
+    assert found.full_run.energy_j.value > 0
+    assert (folder / "sample.json").exists()
 
 
 def test_ctrl_c_late_in_one_phase_still_gives_the_full_run(sample):
-    found, _ = sample("gpt2@test", Interrupting(60), steps=10, for_s=6.0)
+    found, _ = sample("gpt2@test", Interrupting(40), steps=10, for_s=6.0)
     assert found.interrupted
     assert found.full_run.energy_j.value > 0
 
@@ -217,7 +228,7 @@ def test_ctrl_c_before_anything_was_measured_leaves_nothing(sample, tmp_path):
 
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_built(sample, monkeypatch):
-    monkeypatch.setattr("harness.host.free_memory_bytes", lambda *_: 1_000_000)
+    monkeypatch.setattr("harness.counters.memory.free_bytes", lambda *_: 1_000_000)
     monkeypatch.setattr("harness.sampling.running.Steps", None)
     with pytest.raises(ModelError, match=r"bert@tiny: training with 1 x 16 tokens needs about .* 0\.0 GB are free"):
         sample("bert@test")
@@ -228,7 +239,7 @@ def test_the_micro_batch_is_what_fits_the_memory(sample, monkeypatch):
 
     found = presets.preset("bert", "tiny")
     room = counting.memory_bytes(found, phase="train", batch=2, length=32).needed_bytes
-    monkeypatch.setattr("harness.host.free_memory_bytes", lambda *_: room + 1)
+    monkeypatch.setattr("harness.counters.memory.free_bytes", lambda *_: room + 1)
     done, _ = sample("bert@test", for_s=8.0)
     assert [each.plan.micro_batch for each in done.phases][1] == 2
 

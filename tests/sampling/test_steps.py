@@ -237,7 +237,7 @@ def test_what_has_no_code_is_refused(field, value):
 def test_departures_say_what_differs(workload):
     said = " ".join(departures(spec(workload)))
     assert "drawn at random" in said
-    assert "1e-06" in said
+    assert "the learning rate is 0 throughout" in said
     assert "dropout 0.1" in said
     assert ("both directions" in said) is (workload == "elmo")
     assert ("15 %" in said) is (workload == "bert")

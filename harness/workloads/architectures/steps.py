@@ -27,8 +27,9 @@ OPTIMIZERS: dict[str, str] = {
 PRECISIONS = ("float32", "bfloat16")
 """`bfloat16` is mixed precision: weights in float32, matrix products in bfloat16 (torch.autocast)."""
 
-LEARNING_RATE = 1e-6
-"""So small that any stretch leaves the model as it was: a rate changes what is learned, not the work."""
+LEARNING_RATE = 0.0
+"""A rate changes what is learned, not the work. At zero any stretch leaves the model as it was; a small one does not,
+because windows of updates repeat the same step thousands of times."""
 
 _FAMILIES = {"translate": "transformer"}
 
@@ -131,9 +132,19 @@ class Steps:
         self._last = loss.detach()
 
     def update(self, times: int = 1) -> None:
-        """Let the optimizer step so often, each time by the gradients that there are; `forget` lets these go."""
-        for _ in range(times):
-            self._optimizer.step()
+        """Let the optimizer step so often, each time by the gradients that there are; `forget` lets these go.
+
+        Raises: ModelError: the device ran out of memory; the first step makes the optimizer's own state.
+        """
+        import torch
+
+        try:
+            for _ in range(times):
+                self._optimizer.step()
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{self._name}: {self._device} ran out of memory in the update of its optimizer; sample a smaller size"
+            ) from error
 
     def forget(self) -> None:
         """Let the gradients go: the next micro-batch gives its own, and those after it add to them."""
