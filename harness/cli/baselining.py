@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from harness import schedule, store
 from harness.cli import gating
 from harness.cli.output import print_json
-from harness.errors import ResultsError, UsageError
+from harness.cli.reading import newest
+from harness.errors import IncomparableRecords, ResultsError, UsageError
 from harness.gate import baselines, calibrating, targets, trends, writing
 from harness.gate.baselines import Entry
+from harness.gate.model import GateResult
+from harness.gate.targets import GateConfig
+
+_REFUSED = "refused"
+"""Stands for the id of a gate that has no folder, for it compared nothing."""
 
 
 def add(folder: Path, results: Path, note: str, *, as_json: bool) -> int:
@@ -65,40 +72,45 @@ def show(number: int, results: Path, *, as_json: bool) -> int:
 def gate(baseline: Path, held: Path | None, config: Path, options: Mapping[str, Any]) -> int:
     """Hold a run (the newest by default) against a stored one, print and write the result; return its exit code.
 
-    Policy and accepted costs are those of `config`, where there is such a file.
+    Policy and accepted costs are those of `config`, where there is such a file. A refusal is written as JUnit and
+    Markdown where those were asked for, and raised.
     """
-    results: Path = options["results"]
-    current = store.load_run(held or _newest(results))
+    results, reports = options["results"], (options["junit"], options["md"])
+    for place in filter(None, reports):
+        writing.check_place(place)
+    current = store.load_run(held or newest(results))
     if current.info.finished_utc is None:
         raise ResultsError(
             f"run {current.info.run_id} has not ended, so its missing cases say nothing; `joulebench run` goes on with "
             "it, or name another one with --run"
         )
+    asked = targets.load(config) if config.is_file() else None
+    try:
+        result = _result(baseline, current, asked, strict=options["strict"])
+    except IncomparableRecords as error:
+        refusal = trends.refused(str(error), str(baseline), current.info, gate_id=_REFUSED, config=asked)
+        gating.write_reports(refusal, *reports)
+        raise
+    folder = writing.create_gate(results, current.info.host_fingerprint, schedule.utc_now())
+    result = msgspec.structs.replace(result, gate_id=folder.name)
+    gating.tell(result, folder, gating.Options(config=config, **options))
+    return result.exit_code
+
+
+def _result(baseline: Path, current: store.Run, config: GateConfig | None, *, strict: bool) -> GateResult:
     stored = baselines.find(baseline, current.info)
     if stored.info.run_id == current.info.run_id:
         raise UsageError(
             f"run {current.info.run_id} is the baseline itself; run the suite again, or name one with --run"
         )
-    folder = writing.create_gate(results, current.info.host_fingerprint, schedule.utc_now())
-    result = trends.against(
+    return trends.against(
         stored,
         current,
-        gate_id=folder.name,
-        config=targets.load(config) if config.is_file() else None,
+        gate_id="",
+        config=config,
         calibration=calibrating.history(current.info.host_fingerprint),
-        strict=options["strict"],
+        strict=strict,
     )
-    gating.tell(result, folder, gating.Options(config=config, **options))
-    return result.exit_code
-
-
-def _newest(results: Path) -> Path:
-    folders = store.runs(results)
-    if not folders:
-        raise ResultsError(
-            f"there is no run under {results}; `joulebench run` makes the one to hold against a baseline"
-        )
-    return folders[-1]
 
 
 def _line(entry: Entry) -> str:

@@ -54,7 +54,8 @@ def run(
     "--over",
     multiple=True,
     metavar="AXIS=VALUE,VALUE",
-    help="An axis and its values: workload.*, infer.* (a technique's parameter), measure.threads; may be given again.",
+    help="An axis and its values: workload.* (size, max_length), infer.* (a technique's parameter: batch_size) "
+    "or measure.threads; may be given again.",
 )
 @_BUDGET
 @_SELECT
@@ -62,13 +63,15 @@ def run(
 @_FRESH
 @_JSON
 def sweep(suite: Path, over: tuple[str, ...], **options: Any) -> int:
-    """Run a suite at every combination of values, interleaved, and fit how energy a task scales.
+    """Run a suite at every combination of values, interleaved, and fit how energy a task of inference scales.
 
-    Axes come from `sweep:` in the suite and from --over. Others are compared with the first value of every axis.
+    Axes come from `sweep:` in the suite and from --over; every point is compared with the first value of every axis.
+    Each model is trained once, as the suite says: what training costs is recorded, but not swept.
 
     \b
+    joulebench sweep configs/scaling.yaml
     joulebench sweep configs/quick.yaml --over workload.max_length=32,64,128
-    joulebench sweep configs/quick.yaml --over workload.max_length=32,128 --over measure.threads=1,2
+    joulebench sweep configs/quick.yaml --over infer.batch_size=4,16 --over measure.threads=1,2
     """
     from harness.cli import running, sweeping
 
@@ -130,10 +133,10 @@ def compare(a: Path, b: Path, alpha: float, tolerance: float, as_json: bool) -> 
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["techniques", "workloads", "meters"]))
+@click.argument("what", type=click.Choice(["techniques", "workloads", "meters", "recipes"]))
 @_JSON
 def ls(what: str, as_json: bool) -> int:
-    """List techniques, workloads or meters.
+    """List techniques, workloads or meters that a suite can name, or published recipes that can be sampled.
 
     \b
     joulebench ls techniques
@@ -244,7 +247,8 @@ def gate(config: Path, baseline: Path | None, held: Path | None, **options: Any)
     CONFIG names what is gated: functions, commands, pytest tests and suites. Exits with 0 where nothing got worse,
     10 where a case regressed (confirmed in fresh processes), 12 where a case vanished, 13 where it could not be
     measured, 14 where head answers worse. With --baseline nothing is measured: a run is held against a stored one of
-    the same host; its verdicts are trends, and fail only where the whole interval is beyond the tolerance.
+    the same host; its verdicts are trends, and fail only where the whole interval is beyond the tolerance. Of CONFIG
+    it takes the promises and what is accepted; options that only a measurement has are refused.
 
     \b
     joulebench gate --base origin/main
@@ -254,12 +258,13 @@ def gate(config: Path, baseline: Path | None, held: Path | None, **options: Any)
     """
     if (baseline is None) == (options["base"] is None):
         raise click.UsageError("give --base, to measure both sides now, or --baseline, to look at a stored run")
+    from harness.cli import gating
+
+    gating.check_typed(click.get_current_context())
     if baseline is not None:
         from harness.cli import baselining
 
         return baselining.gate(baseline, held, config, options)
-    from harness.cli import gating
-
     return gating.gate(gating.Options(config=config, **options))
 
 

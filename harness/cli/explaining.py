@@ -13,8 +13,9 @@ from harness.gate import explaining, writing
 
 def explain(target: str, results: Path, *, as_json: bool) -> int:
     """Print what stands behind the verdict on one case; return 0."""
-    name, sign, which = target.rpartition("#")
-    folder = writing.find_gate(name if sign else target, results)
+    # The first sign, for names of cases can hold more: two alike are `suite/x` and `suite/x#2`.
+    name, sign, which = target.partition("#")
+    folder = writing.find_gate(name, results)
     result = writing.read_gate(folder)
     if not sign:
         listed = "\n".join(f"  {target}#{number}  {case.name}" for number, case in enumerate(result.cases, start=1))

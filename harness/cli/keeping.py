@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from harness.cli.commands import _JSON, _RESULTS
+from harness.cli.commands import _JSON, _RESULTS, _SELECT
 
 _FORMATS = ("bmf", "github-action-benchmark", "pytest-benchmark", "csv", "parquet")
 _RUN = click.argument("run", type=click.Path(path_type=Path))
@@ -63,12 +64,23 @@ def baseline(action: str, what: str | None, results: Path, note: str, as_json: b
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True, help="Gate runs to make.")
 @click.option("--budget", default="10m", show_default=True, metavar="DURATION", help="Wall time all of them may take.")
+@_SELECT
+@click.option(
+    "--build", metavar="COMMAND", help="As in `gate`: run this in each slot; its .venv/bin/python is then used."
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where a trial that alarmed is kept.",
+)
 @_JSON
-def calibrate(config: Path | None, trials: int, budget: str, as_json: bool) -> int:
+def calibrate(config: Path | None, **options: Any) -> int:
     """Count how often the gate alarms on this host where base and head are the same code.
 
     Measures a fixed kernel, or the cases of a gate.yaml (its last commit against itself). The counts are kept for
-    hosts with this fingerprint, and every line of the gate prints them.
+    hosts with this fingerprint, and every line of the gate prints them. A trial that alarms is kept as a gate run.
 
     \b
     joulebench calibrate
@@ -76,4 +88,4 @@ def calibrate(config: Path | None, trials: int, budget: str, as_json: bool) -> i
     """
     from harness.cli import aa
 
-    return aa.calibrate(config, trials, budget, as_json=as_json)
+    return aa.calibrate(aa.Request(config=config, **options))

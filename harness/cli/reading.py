@@ -21,7 +21,7 @@ def report(folder: Path | None, results: Path, form: str, output: Path | None, *
         from harness.cli import exporting
 
         return exporting.show_foreign(folder, as_json=as_json)
-    run = store.load_run(folder or _newest(results))
+    run = store.load_run(folder or newest(results))
     content = reporting.build(run)
     if as_json:
         print_json(content)
@@ -53,7 +53,8 @@ def compare(a: Path, b: Path, alpha: float, tolerance: float, *, as_json: bool) 
     return 0
 
 
-def _newest(results: Path) -> Path:
+def newest(results: Path) -> Path:
+    """Return the folder of the newest run. Raises: ResultsError: there is none."""
     folders = store.runs(results)
     if not folders:
         raise ResultsError(f"there is no run under {results}; `joulebench run configs/quick.yaml` makes one")

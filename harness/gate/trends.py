@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from statistics import fmean, median
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from harness import stats
-from harness.compare import CaseVerdict, Results, RunVerdict, compare_runs, compare_techniques
-from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
-from harness.gate.exits import exit_of
-from harness.gate.model import Arm, Calibration, CaseResult, Estimate, GateResult, Policy, Quality, Verdict
-from harness.gate.targets import GateConfig, accepted, advisory, policy_of
+from harness.compare import Results, compare_runs
+from harness.gate.exits import Exit, exit_of
+from harness.gate.model import Arm, Calibration, CaseResult, GateResult, Verdict
+from harness.gate.targets import Accept, GateConfig, accepted, advisory, policy_of
 from harness.gate.terms import expired_notes
-from harness.records import Doubt, Ok, Phase, Provenance, Record, RunInfo, Skipped, WindowKind
-from harness.stats.paired import log_values
-
-_TRENDS = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.PASS, Verdict.INCONCLUSIVE)
-
-POWER = 0.95
-"""Power of the change that `detectable` names."""
-
-_VERDICTS = {
-    RunVerdict.PASS: Verdict.PASS,
-    RunVerdict.REGRESSED: Verdict.REGRESSED,
-    RunVerdict.IMPROVED: Verdict.IMPROVED,
-    RunVerdict.INCONCLUSIVE: Verdict.INCONCLUSIVE,
-    RunVerdict.INVALID: Verdict.INVALID,
-}
+from harness.gate.trend_cases import judged, partners_of, signs_of
+from harness.records import Ok, Record, RunInfo, Skipped
 
 
 def against(
@@ -49,45 +32,67 @@ def against(
     Raises: IncomparableRecords: unlike hosts, data, models or meters, or no case in common.
     """
     config = config or GateConfig(cases=())
-    policy = config.policy
-    compared = compare_runs(stored, current, alpha=policy.alpha, tolerance=policy.tolerance)
+    cases = tuple(_on_terms(case, config) for case in _cases(stored, current, config))
+    code, reasons = exit_of(cases, strict=strict)
+    result = _undecided(_arm(stored.info), current.info, config, gate_id)
+    return msgspec.structs.replace(
+        result,
+        cases=cases,
+        calibration=calibration,
+        strict=strict,
+        exit_code=code,
+        exit_reasons=reasons,
+        notes=(*_unknown_code(result.base, result.head), *expired_notes(config)),
+    )
+
+
+def refused(why: str, baseline: str, current: RunInfo, *, gate_id: str, config: GateConfig | None) -> GateResult:
+    """Return the result of a gate whose baseline is missing or not comparable: no case, and the reason."""
+    base = Arm(ref=baseline, commit=None, dirty=False, lock_sha256=None)
+    result = _undecided(base, current, config or GateConfig(cases=()), gate_id)
+    code = int(Exit.INCOMPARABLE)
+    return msgspec.structs.replace(result, exit_code=code, exit_reasons=(f"{code} baseline: {why}",))
+
+
+def _undecided(base: Arm, current: RunInfo, config: GateConfig, gate_id: str) -> GateResult:
+    """Return what the result says of the run, before there is a case."""
+    return GateResult(
+        gate_id=gate_id,
+        base=base,
+        head=_arm(current),
+        policy=config.policy,
+        seed=int(current.suite["seed"]),
+        started_utc=current.started_utc,
+        wall_s=current.wall_s,
+        host_fingerprint=current.host_fingerprint,
+        code_version=current.code_version,
+        cases=(),
+        stored=True,
+        exit_code=0,
+    )
+
+
+def _cases(stored: Results, current: Results, config: GateConfig) -> Iterator[CaseResult]:
+    """Yield the cases of both runs, then those that vanished, then the new ones."""
+    compared = compare_runs(stored, current, alpha=config.policy.alpha, tolerance=config.policy.tolerance)
     before, after = ({record.case_id: record for record in run.records} for run in (stored, current))
-    partners = _partners(stored), _partners(current)
+    partners = partners_of(stored), partners_of(current)
     name = _names(stored, current)
-    cases = []
     for verdict in compared.cases:
         pair = before[verdict.case_id], after[verdict.case_id]
         lost = _gone_or_new(pair, name)
         if lost is not None:
-            cases.append(lost)
+            yield lost
         elif not isinstance(pair[0].outcome, Skipped):
-            signs = _signs(verdict.case_id, (before, after), partners)
-            cases.append(_case(name(pair[1]), verdict, pair, signs, config))
-    gone = [record for key, record in before.items() if key not in after and _ok(record)]
-    cases += [_vanished(name(record), "the run has no such case") for record in gone]
-    cases += [_new(name(record)) for key, record in after.items() if key not in before and _ok(record)]
-    cases = [_on_terms(case, config) for case in cases]
-    code, reasons = exit_of(cases, strict=strict)
-    info = current.info
-    base, head = _arm(stored.info), _arm(info)
-    return GateResult(
-        gate_id=gate_id,
-        base=base,
-        head=head,
-        policy=policy,
-        seed=int(info.suite["seed"]),
-        started_utc=info.started_utc,
-        wall_s=info.wall_s,
-        host_fingerprint=info.host_fingerprint,
-        code_version=info.code_version,
-        cases=tuple(cases),
-        calibration=calibration,
-        stored=True,
-        strict=strict,
-        exit_code=code,
-        exit_reasons=reasons,
-        notes=(*_unknown_code(base, head), *expired_notes(config)),
-    )
+            signs = signs_of(verdict.case_id, (before, after), partners)
+            called = name(pair[1])
+            yield judged(called, verdict, pair, signs, policy_of(config, called))
+    for key, record in before.items():
+        if key not in after and _ok(record):
+            yield _vanished(name(record), "the run has no such case")
+    for key, record in after.items():
+        if key not in before and _ok(record):
+            yield _new(name(record))
 
 
 def _unknown_code(*arms: Arm) -> tuple[str, ...]:
@@ -139,121 +144,20 @@ def _new(name: str) -> CaseResult:
     return CaseResult(name=name, verdict=Verdict.NEW, reason=reason)
 
 
-def _case(
-    name: str, verdict: CaseVerdict, pair: tuple[Record, Record], signs: tuple[float, ...], config: GateConfig
-) -> CaseResult:
-    stored, current = pair
-    policy = policy_of(config, name)
-    estimate = _estimate(verdict, signs)
-    quality = _quality(verdict, pair, policy)
-    said, reason = _VERDICTS[verdict.verdict], verdict.reason
-    beyond = estimate is not None and estimate.low > policy.tolerance
-    if quality is not None and quality.worse:
-        said = Verdict.WORSE_QUALITY
-        reason = f"{quality.metric} changed by {quality.difference:+.2%} [{quality.low:+.2%}, {quality.high:+.2%}]"
-    elif said is Verdict.REGRESSED and estimate is not None and estimate.change < policy.min_effect:
-        said, reason = Verdict.INCONCLUSIVE, f"{reason}; smaller than the least effect that counts"
-    if estimate is not None and estimate.detectable is not None:
-        reason += f"; between runs, changes of {estimate.detectable:.1%} and more would have been found"
-    return CaseResult(
-        name=name,
-        verdict=said,
-        reason=reason,
-        estimate=estimate,
-        base_j=_median_j(stored),
-        head_j=_median_j(current),
-        base_s=_median_s(stored),
-        head_s=_median_s(current),
-        provenance=_provenance(current),
-        meters=current.meters,
-        quality=quality,
-        doubts=_doubts(pair),
-        advisory=said in _TRENDS and not beyond,
-    )
-
-
-def _estimate(verdict: CaseVerdict, signs: tuple[float, ...]) -> Estimate | None:
-    change = verdict.change
-    if change is None or verdict.adjusted_p is None:
-        return None
-    return Estimate(
-        change=change.estimate - 1,
-        low=change.low - 1,
-        high=change.high - 1,
-        confidence=change.confidence,
-        # The comparison's p is two-sided; the gate's is for "costs more".
-        p_value=change.p_value / 2 if change.estimate > 1 else 1 - change.p_value / 2,
-        p_adjusted=verdict.adjusted_p,
-        forks=change.n_forks,
-        same_sign=sum((sign > 0) == (change.estimate > 1) for sign in signs),
-        blocks=change.n_blocks,
-        detectable=_detectable(change),
-    )
-
-
-def _detectable(change: stats.Interval) -> float | None:
-    """Return the smallest increase found with 95 % power: (z of the interval + z of the power) standard errors.
-
-    The standard error is the interval's half-width over its normal quantile, which is more than the t interval has.
-    """
-    from scipy.stats import norm
-
-    z_interval = float(norm.ppf(0.5 + change.confidence / 2))
-    error = math.log(change.high / change.low) / 2 / z_interval
-    largest = (z_interval + float(norm.ppf(POWER))) * error
-    return math.expm1(largest) if largest < math.log(100) else None
-
-
-def _partners(run: Results) -> dict[str, str]:
-    """Return case → the case of the baseline technique it was interleaved with."""
-    return {
-        case_id: group.baseline_id
-        for group in compare_techniques(run)
-        for case_id in group.case_ids
-        if group.baseline_id is not None and case_id != group.baseline_id
-    }
-
-
-def _signs(
-    case_id: str, records: tuple[Mapping[str, Record], ...], partners: tuple[Mapping[str, str], ...]
-) -> tuple[float, ...]:
-    """Return, for each fork of the current run, how far its ratio lies above that of the stored run (log)."""
-    if any(case_id not in each for each in partners):
-        return ()
-    try:
-        stored, current = (
-            stats.paired_log_ratios(each[case_id], each[partner[case_id]])
-            for each, partner in zip(records, partners, strict=True)
-        )
-        level = stats.locate(stored).estimate
-    except (IncomparableRecords, InvalidMeasurement, NotMeasured):
-        return ()
-    return tuple(fmean(values) - level for values in current.values() if values)
-
-
-def _quality(verdict: CaseVerdict, pair: tuple[Record, Record], policy: Policy) -> Quality | None:
-    found, (stored, current) = verdict.quality, pair
-    if found is None or stored.quality is None or current.quality is None:
-        return None
-    return Quality(
-        metric=current.quality.metric,
-        n=found.n,
-        base=stored.quality.value,
-        head=current.quality.value,
-        difference=found.value,
-        low=found.low,
-        high=found.high,
-        worse=found.high < -policy.quality_loss,
-    )
-
-
 def _on_terms(case: CaseResult, config: GateConfig) -> CaseResult:
-    """Return the case as advisory where it only warns, and with the entry that covers all of a cost that was found."""
+    """Return the case as advisory where it only warns, and with the entry that covers what was found."""
     case = msgspec.structs.replace(case, advisory=case.advisory or advisory(config, case.name))
     entry = accepted(config, case.name)
-    if entry is None or case.verdict is not Verdict.REGRESSED or case.estimate is None:
+    if entry is None or not _covers(entry, case):
         return case
-    return case if case.estimate.change > entry.up_to else msgspec.structs.replace(case, accepted=entry.label)
+    return msgspec.structs.replace(case, accepted=entry.label)
+
+
+def _covers(entry: Accept, case: CaseResult) -> bool:
+    """Say whether an entry covers all of a cost, or acknowledges a case that is new or gone."""
+    if case.verdict in (Verdict.VANISHED, Verdict.NEW):
+        return True
+    return case.verdict is Verdict.REGRESSED and case.estimate is not None and case.estimate.change <= entry.up_to
 
 
 def _arm(info: RunInfo) -> Arm:
@@ -263,39 +167,4 @@ def _arm(info: RunInfo) -> Arm:
         commit=commit.removesuffix("-dirty") or None,
         dirty=commit.endswith("-dirty"),
         lock_sha256=None,
-    )
-
-
-def _median_j(record: Record) -> float | None:
-    try:
-        if record.case.phase is Phase.TRAIN:
-            return stats.training_total(record).energy_j
-        values = [value for each in log_values(record).values() for value in each]
-        return math.exp(median(values)) if values else None
-    except (NotMeasured, InvalidMeasurement):
-        return None
-
-
-def _median_s(record: Record) -> float | None:
-    if record.case.phase is Phase.TRAIN:
-        return stats.training_duration_s(record) if _ok(record) else None
-    windows = [window for window in record.windows if window.kind is WindowKind.RUN and window.tasks > 0]
-    return median(window.measured.duration_s / window.tasks for window in windows) if windows else None
-
-
-def _provenance(record: Record) -> Provenance | None:
-    try:
-        kind = stats.training_total if record.case.phase is Phase.TRAIN else stats.energy_per_task
-        return kind(record).provenance
-    except (NotMeasured, InvalidMeasurement):
-        return None
-
-
-def _doubts(pair: Iterable[Record]) -> tuple[Doubt, ...]:
-    return tuple(
-        dict.fromkeys(
-            doubt
-            for record in pair
-            for doubt in (*record.doubts, *(each for window in record.windows for each in window.measured.doubts))
-        )
     )

@@ -12,7 +12,7 @@ import msgspec
 from harness import stats, store
 from harness.compare import Results
 from harness.errors import InvalidMeasurement, NotMeasured
-from harness.gate.model import Block, GateResult, Slot, Stage
+from harness.gate.model import Block, GateResult, Slot, Stage, Verdict
 from harness.gate.writing import GATE, read_blocks, read_gate
 from harness.records import Doubt, Failed, Frozen, Phase, Provenance, Record, Skipped, Window, WindowKind
 
@@ -100,12 +100,15 @@ def of_run(run: Results) -> Figures:
 
 
 def of_gate(result: GateResult, blocks: Sequence[Block]) -> Figures:
-    """Return the figures of both arms of every gated case, from the blocks of the main stage that count."""
+    """Return the figures of both arms of every gated case, from the blocks of the main stage that count.
+
+    A case that is invalid is left out, whatever of it was measured: a tracker would take it for a measurement.
+    """
     figures: list[Figure] = []
     left_out: dict[str, str] = {}
     for case in result.cases:
         mine = [block for block in blocks if block.case == case.name and block.stage is Stage.MAIN and not block.void]
-        if not mine:
+        if not mine or case.verdict is Verdict.INVALID:
             left_out[case.name] = f"{case.verdict.value}: {case.reason}"
             continue
         figures += [_of_arm(case.name, arm, mine) for arm in ("base", HEAD)]
@@ -130,9 +133,9 @@ def _of_record(record: Record, name: str) -> Figure:
     windows = [window for window in record.windows if window.kind is kind]
     if not windows:
         raise NotMeasured(f"{record.case.name} has no {kind.value} window")
-    rounds: dict[tuple[int, int | None], list[Window]] = {}
-    for window in windows:
-        rounds.setdefault((window.fork, None if training else window.block), []).append(window)
+    rounds: dict[tuple[int, int | None] | None, list[Window]] = {}
+    for window in windows:  # a record holds one training, also where it was taken up again in another fork
+        rounds.setdefault(None if training else (window.fork, window.block), []).append(window)
     tasks = [1 if training else sum(window.tasks for window in each) for each in rounds.values()]
     if min(tasks) <= 0:
         raise NotMeasured(f"{record.case.name}: a block of its windows holds no task")

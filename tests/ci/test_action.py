@@ -73,7 +73,7 @@ class Job:
         }
         self.summary = folder / "summary.md"
         self.summary.touch()
-        (folder / "temp").mkdir()
+        (folder / "temp").mkdir(exist_ok=True)
         self.environment = {
             **environment,
             "GITHUB_ACTION_PATH": str(ROOT),
@@ -218,7 +218,7 @@ def job(tmp_path, project, base, surroundings):
 
     def start(*, number: int | None = None, **inputs: str) -> Job:
         folder = tmp_path / "runner"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         request = {"base": {"sha": base}, **({"number": number} if number else {})}
         return Job(folder, project, event={"pull_request": request}, inputs=inputs, environment=surroundings)
 
@@ -276,10 +276,56 @@ def test_a_gate_that_ends_without_a_verdict_says_so_in_the_summary(job, stand_in
 def test_the_gate_is_asked_what_the_inputs_say(job, stand_in, tmp_path, base):
     stand_in(0)
     ended = job(config="ci/gate.yaml", budget="3m", strict="true").run()
-    results = str(tmp_path / "runner" / "temp" / "joulebench-gate")
+    results = ended.outputs["results"]
     asked = ["gate", "ci/gate.yaml", "--base", base, "--budget", "3m", "--results", results, "--strict"]
     assert calls(tmp_path) == [["--version"], asked]
-    assert ended.outputs["results"] == results
+    assert Path(results).parent == tmp_path / "runner" / "temp"
+
+
+def test_a_selection_and_a_build_are_passed_on_as_one_word_each(job, stand_in, tmp_path):
+    stand_in(0)
+    job(select="encode or decode", build="uv sync --frozen").run()
+    assert calls(tmp_path)[1][-4:] == ["-k", "encode or decode", "--build", "uv sync --frozen"]
+
+
+def test_the_second_gate_of_a_job_never_shows_the_result_of_the_first(job, stand_in):
+    stand_in(0)
+    first = job().run()
+    stand_in(2)
+    second = job().run()
+    assert first.outputs["results"] != second.outputs["results"]
+    shown = second.summary.read_text(encoding="utf-8")
+    assert shown.count("the summary of a stand-in") == 1
+    assert "no verdict (exit 2)" in shown
+
+
+def test_a_named_gate_has_its_name_in_summary_comment_and_artifact(job, stand_in, tmp_path):
+    stand_in(10)
+    ended = job(number=7, comment="true", name="ci-2").run()
+    assert ended.code == 10
+    shown = ended.summary.read_text(encoding="utf-8")
+    assert shown == "<!-- joulebench-gate ci-2 -->\n## ci-2: the summary of a stand-in\n"
+    listed, posted = calls(tmp_path, "gh-calls")
+    assert 'startswith("<!-- joulebench-gate ci-2 -->")' in listed[-1]
+    assert Path(posted[6].removeprefix("body=@")).read_text(encoding="utf-8") == shown
+    (kept,) = [step for step in STEPS if step.get("uses", "").startswith("actions/upload-artifact")]
+    assert "inputs.name" in kept["with"]["name"]
+
+
+def test_a_name_that_could_be_more_than_a_name_is_refused(job, stand_in, tmp_path):
+    stand_in(0)
+    ended = job(name='x") | halt_error').run()
+    assert ended.code == 2
+    assert "name may hold letters" in ended.log
+    assert calls(tmp_path) == []
+
+
+def test_the_first_push_of_a_branch_is_compared_with_the_default_branch(job, stand_in, project, tmp_path):
+    stand_in(0)
+    started = job()
+    started.contexts["github"]["event"] = {"before": "0" * 40, "repository": {"default_branch": "main"}}
+    assert started.run().code == 0
+    assert calls(tmp_path)[1][3] == git(project.parent / "origin", "rev-parse", "main")
 
 
 def test_a_base_that_a_shallow_checkout_lacks_is_fetched(job, stand_in, project, base):
@@ -412,6 +458,23 @@ class TestGitLab:
         assert self.run(project, surroundings, JOULEBENCH_BASE=base, JOULEBENCH_STRICT="true").returncode == 11
         assert calls(tmp_path)[0][-1] == "--strict"
         assert self.JOB["allow_failure"]["exit_codes"] == [11]
+
+    def test_the_first_push_of_a_branch_is_compared_with_the_default_branch(
+        self, project, surroundings, stand_in, tmp_path
+    ):
+        stand_in(0)
+        ended = self.run(project, surroundings, CI_COMMIT_BEFORE_SHA="0" * 40, CI_DEFAULT_BRANCH="main")
+        assert ended.returncode == 0, ended.stderr
+        assert calls(tmp_path)[0][3] == git(project.parent / "origin", "rev-parse", "main")
+        assert self.run(project, surroundings, CI_COMMIT_BEFORE_SHA="0" * 40).returncode == 2
+
+    def test_a_selection_and_a_build_are_passed_on_as_one_word_each(
+        self, project, base, surroundings, stand_in, tmp_path
+    ):
+        stand_in(0)
+        asked = {"JOULEBENCH_SELECT": "encode or decode", "JOULEBENCH_BUILD": "uv sync --frozen"}
+        assert self.run(project, surroundings, JOULEBENCH_BASE=base, **asked).returncode == 0
+        assert calls(tmp_path)[0][-4:] == ["-k", "encode or decode", "--build", "uv sync --frozen"]
 
     def test_a_pipeline_without_a_base_is_told(self, project, surroundings, stand_in):
         stand_in(0)

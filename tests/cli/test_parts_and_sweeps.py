@@ -1,6 +1,7 @@
 """Suites of several parts, and sweeps, through the real command line and real models."""
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -63,6 +64,9 @@ def test_plan_shows_every_point_of_a_sweep(joulebench, tiny):
         (("--over", "measure.threads="), "is not of the form path=value,value"),
         (("--over", "measure.thread=1,2"), "did you mean 'measure.threads'?"),
         (("--over", "workload.max_length=16"), "an axis needs at least two values"),
+        (("--over", "measure.threads=1", "--over", "measure.threads=2"), "--over names measure.threads twice"),
+        (("--over", "infer.batch_size=1,999"), "set infer.slice=999"),
+        (("--over", "train.epochs=1,2"), "a sweep measures inference"),
     ],
 )
 def test_a_sweep_without_an_axis_that_can_be_read_is_refused(joulebench, tiny, arguments, message):
@@ -97,20 +101,27 @@ def test_a_run_of_two_parts_keeps_them_apart_and_is_resumed(joulebench, parts, t
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_with_an_exponent(joulebench, tiny, tmp_path):
+def test_a_sweep_ends_with_an_exponent_along_each_axis(joulebench, tiny, tmp_path):
+    axes = {"model.layers": "1,6", "max_length": "16,64"}
+    over = [f"workload.{axis}={values}" for axis, values in axes.items()]
+    over += ["infer.batch_size=1,8", "measure.threads=1,2"]
+    first = ("layers=1,", "max_length=16,", "batch_size=1,", "threads=1/")
+    pairs = [(a, b) for number, a in enumerate(first) for b in first[number + 1 :]]
+    star = " and ".join(f"({a} or {b})" for a, b in pairs)  # the first point, and those that differ from it in one axis
     result = joulebench(
-        "sweep", str(tiny), "infer.techniques=[torch_eager]", "--over", "workload.model.layers=1,2,6",
-        "--over", "infer.batch_size=4,16",
-    )  # fmt: skip
+        "sweep", str(tiny), "infer.techniques=[torch_eager]", "-k", star, *(f"--over={each}" for each in over)
+    )
     assert result.returncode == 0, result.stderr
-    assert "Energy per task grows as parameters^" in result.stdout
-    assert "Claim C3" in result.stdout
-    assert "Sweep: energy a task at every point" in result.stdout
+    said = " ".join(result.stdout.split())
+    for size in ("parameters", "layers", "max_length", "batch_size", "threads"):
+        assert re.search(rf"Energy per task of inference (grows|falls) as {size}\^", said), said
+    assert "Claim C3" in said
+    assert "Sweep: energy a task of inference at every point" in said
     (folder,) = (path.parent for path in (tmp_path / "results").glob("*/*/run.json"))
     run = store.load_run(folder)
     infers = [record for record in run.records if record.case.phase.value == "infer"]
-    assert len(infers) == 6
+    assert len(infers) == 5
     assert len(run.records) - len(infers) == 3
     blocks = [{(w.fork, w.block) for w in record.windows if w.kind == "run"} for record in infers]
     assert all(each == blocks[0] for each in blocks)
-    assert "Energy per task" in joulebench("report", str(folder), "--format", "markdown").stdout
+    assert "Energy per task of inference" in joulebench("report", str(folder), "--format", "markdown").stdout

@@ -284,6 +284,86 @@ def test_an_accepted_cost_passes_until_its_entry_expires(tmp_path, stored, recor
     assert (result.exit_code, cases[CASE].accepted) == (10, None)
 
 
+def accepting(tmp_path, case):
+    path = tmp_path / "gate.yaml"
+    path.write_text(
+        "cases: [{suite: quick.yaml}]\n"
+        f'accept: [{{case: "{case}", up_to: 30%, reason: on purpose, expires: 2999-12-31}}]\n'
+    )
+    return targets.load(path)
+
+
+def test_an_entry_acknowledges_a_case_that_vanished_or_is_new(tmp_path, stored, records, factory):
+    case = "quick/onnxruntime_fp32@cpu/offline"
+    extra = (factory.Truth("onnxruntime_fp32", 0.9),)
+    with_it, without = stored("run-a", records("run-a", others=extra)), stored("run-b", records("run-b", seed=2))
+    config = accepting(tmp_path, case)
+    for base, run, verdict in ((with_it, without, Verdict.VANISHED), (without, with_it, Verdict.NEW)):
+        result, cases = against(base, run, config=config)
+        assert cases[case].verdict is verdict
+        assert "on purpose" in cases[case].accepted
+        assert not [reason for reason in result.exit_reasons if case in reason]
+        assert result.exit_code == 0
+
+
+def test_strict_fails_what_is_inconclusive_but_for_what_nothing_was_interleaved_with(stored, records):
+    base = stored("run-a", records("run-a", forks=2))
+    few, cases = against(base, stored("run-b", records("run-b", forks=2, seed=2)), strict=True)
+    assert cases[CASE].verdict is Verdict.INCONCLUSIVE
+    assert few.exit_code == 11
+    assert [reason.split(": ")[1] for reason in few.exit_reasons] == [CASE]
+    assert against(base, stored("run-c", records("run-c", forks=2, seed=2)))[0].exit_code == 0
+
+
+def test_a_case_that_is_invalid_is_not_judged_by_its_quality(stored, records):
+    now = records("run-b", 0.3, seed=2, accuracy_flips=(0, 60))
+    lost = msgspec.structs.replace(now[1].windows[-1].measured, energies=())
+    windows = (*now[1].windows[:-1], msgspec.structs.replace(now[1].windows[-1], measured=lost))
+    broken = (now[0], msgspec.structs.replace(now[1], windows=windows))
+    result, cases = against(stored("run-a", records("run-a")), stored("run-b", broken))
+    assert cases[CASE].quality.worse
+    assert cases[CASE].verdict is Verdict.INVALID
+    assert result.exit_code == 13
+
+
+def test_a_refusal_leaves_the_reports_that_were_asked_for_and_no_empty_folder(tmp_path, joulebench, stored, records):
+    stored("20261124T100000Z-quick", records("run-b"))
+    before = set((tmp_path / "results").rglob("*"))
+    ended = joulebench("gate", "--baseline", "results", "--junit", "out/gate.xml", "--md", "out/gate.md")
+    assert ended.returncode == 12
+    assert "holds no baseline of suite 'quick'" in ended.stderr
+    assert set((tmp_path / "results").rglob("*")) == before
+    junit, md = (tmp_path / "out" / "gate.xml").read_text(), (tmp_path / "out" / "gate.md").read_text()
+    assert 'errors="1"' in junit
+    assert "holds no baseline of suite" in junit
+    assert "(exit 12)" in md
+    assert "holds no baseline of suite" in md
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        (("--baseline", "results", "-k", "encode", "--head", "HEAD"), "--head and -k"),
+        (
+            ("--baseline", "results", "--build", "make", "--budget", "5m", "--seed", "1"),
+            "--budget and --seed and --build",
+        ),
+        (("--base", "HEAD", "--run", "results"), "--run"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(joulebench, typed, named):
+    ended = joulebench("gate", *typed)
+    assert ended.returncode == 2
+    assert f"so {named} would change nothing" in ended.stderr
+
+
+def test_a_misspelt_configuration_is_not_taken_for_the_default_promises(joulebench, stored, records):
+    stored("20261124T100000Z-quick", records("run-b"))
+    ended = joulebench("gate", "gaet.yaml", "--baseline", "results")
+    assert ended.returncode == 2
+    assert "there is no gaet.yaml" in ended.stderr
+
+
 def test_the_commands_keep_list_show_and_gate(tmp_path, joulebench, stored, records):
     base, run = stored("run-a", records("run-a")), stored("20261124T100000Z-quick", records("run-b", 0.72, seed=2))
     added = joulebench("baseline", "add", str(base), "--note", "release 1")

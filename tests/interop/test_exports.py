@@ -143,3 +143,15 @@ def test_pytest_benchmark_compares_a_gate(tmp_path, joulebench, gate_folder):
     assert result.returncode == 0
     assert "[base]" in result.stdout
     assert "[head]" in result.stdout
+
+
+def test_a_gated_case_that_is_invalid_is_left_out_whatever_of_it_was_measured(gate_folder):
+    from harness.gate.model import Verdict
+    from harness.gate.writing import read_blocks, read_gate
+
+    read = read_gate(gate_folder)
+    first, second = read.cases
+    reset = msgspec.structs.replace(second, verdict=Verdict.INVALID, reason="the counter was reset")
+    made = figures.of_gate(msgspec.structs.replace(read, cases=(first, reset)), read_blocks(gate_folder))
+    assert {figure.group for figure in made.figures} == {first.name}
+    assert made.left_out == {second.name: "invalid: the counter was reset"}
