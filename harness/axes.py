@@ -15,7 +15,7 @@ Point = dict[str, Any]
 """One combination of values, by axis."""
 
 THREADS = "measure.threads"
-_VALID = f"workload.<parameter>, infer.<parameter of the techniques>, {THREADS}"
+_VALID = f"workload.<parameter>, infer.<parameter of the techniques>, {THREADS}; a sweep measures inference"
 _OF_INFER = ("techniques", "model_from", "scenarios", "slice")
 
 

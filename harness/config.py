@@ -250,9 +250,18 @@ def _sweep_checks(suite: Suite) -> list[_Check]:
         (("sweep",), infers, "measures inference, so the suite needs `infer`"),
     ]
     for axis, values in suite.sweep.items():
-        why = axes.problem(axis, values)
+        why = axes.problem(axis, values) or _batch_problem(suite, axis, values)
         checks.append((("sweep", axis), why is None, why or ""))
     return checks
+
+
+def _batch_problem(suite: Suite, axis: str, values: Sequence[Any]) -> str | None:
+    """Return why a batch would be smaller than the axis says: no more is handed over at once than a slice."""
+    slice_ = suite.infer.slice if suite.infer else None
+    counts = [value for value in values if isinstance(value, int)]
+    if axis != "infer.batch_size" or slice_ is None or max(counts, default=0) <= slice_:
+        return None
+    return f"a batch of {max(counts)} is never full, {slice_} are handed over at once; set infer.slice={max(counts)}"
 
 
 def _budget_check(budget: str | float) -> _Check:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.accounting.extrapolation import full_run, scaled_from
-from harness.accounting.recipes import Level, Recipe, load_recipe, load_recipes, published_overhead
+from harness.accounting.extrapolation import full_run
+from harness.accounting.recipes import Level, Recipe, load_recipes, published_overhead
 from harness.accounting.sampled import (
     Estimate,
     Fixed,
@@ -12,7 +12,6 @@ from harness.accounting.sampled import (
     Overhead,
     PhaseSample,
     SampledMean,
-    Scaling,
     StepEnergy,
     Target,
 )
@@ -27,12 +26,9 @@ __all__ = [
     "PhaseSample",
     "Recipe",
     "SampledMean",
-    "Scaling",
     "StepEnergy",
     "Target",
     "full_run",
-    "load_recipe",
     "load_recipes",
     "published_overhead",
-    "scaled_from",
 ]

@@ -3,8 +3,8 @@
 How errors are put together:
 
 * sampling and the wandering of the machine: `accounting.sampling_error`;
-* the meter, the scaling of the batch and the overhead have bounds and no distribution, and err for all steps alike: the
-  interval runs from all low to all high bounds, and so covers at least what it says;
+* the meter and the overhead have bounds and no distribution, and err for all steps alike: the interval runs from all
+  low to all high bounds, and so covers at least what it says;
 * other hardware: nothing is claimed without a ratio. With one, a GSD of 1.45 is laid around it: published calculators
   miss metered runs by about 1.4 (Patterson et al. 2021, arXiv:2104.10350, Fig. 6), and Strubell et al. 2019, who took
   one GPU's power for another's, came out 1.57 times too low for the big Transformer.
@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from harness.accounting.sampled import (
     Estimate,
-    Factor,
     Fixed,
     FullRun,
     Hardware,
@@ -28,12 +27,11 @@ from harness.accounting.sampled import (
     PhaseRun,
     PhaseSample,
     SampledMean,
-    Scaling,
     StepEnergy,
     Target,
 )
 from harness.accounting.sampling_error import Part, half_width
-from harness.errors import NotMeasured, UsageError
+from harness.errors import UsageError
 from harness.records import Frozen, Missing, Provenance
 
 OTHER_HARDWARE_GSD = 1.45
@@ -41,22 +39,16 @@ OTHER_HARDWARE_GSD = 1.45
 
 _STRENGTH = tuple(Provenance)
 
-
 _Three = tuple[float, float, float]
 """A low bound, the value, a high bound."""
 
 
 class _Term(Frozen, frozen=True, kw_only=True):
-    """One phase: its published steps, sampled steps a published one, the sample, and the meter's bounds as factors."""
+    """One phase: its published steps, the sample of one, and the meter's bounds as factors."""
 
     sample: SampledMean
     steps: float
-    factor: _Three
     ratio: _Three
-
-    def equivalents(self, side: int) -> float:
-        """Return how many sampled steps the phase stands for, at one side of the scaling's bounds."""
-        return self.steps * self.factor[side]
 
 
 class _Exact(Frozen, frozen=True, kw_only=True):
@@ -76,8 +68,7 @@ def full_run(
 ) -> FullRun:
     """Return the energy and duration of the full run with their intervals.
 
-    A phase that was not sampled is never guessed: the total is then missing, and says which phase and why
-    (`scaled_from` makes such a guess explicit).
+    A phase that was not sampled is never guessed: the total is then missing, and says which phase and why.
 
     Raises: UsageError: no phases, a name twice, or a confidence that is not between 0 and 1.
     """
@@ -113,35 +104,7 @@ def full_run(
             for phase, energy, duration in zip(phases, energies, durations, strict=True)
         ),
         influences=_influences(energies, fixed_j, overhead, confidence),
-        notes=tuple(note for phase in phases for note in _notes(phase)),
-    )
-
-
-def scaled_from(
-    phase: PhaseSample, like: PhaseSample, *, factor_low: float, factor_high: float, reason: str
-) -> PhaseSample:
-    """Return `phase` with the cost of a published step taken from a sampled phase, times a factor between two bounds.
-
-    Energy and duration get the same factor, with the middle as the estimate. Its joules are modelled.
-
-    Raises: NotMeasured: the other phase was not sampled either. UsageError: the phase has its own sample, bounds that
-        are not positive or out of order, or no reason.
-    """
-    if not isinstance(phase.energy, Missing):
-        raise UsageError(f"phase {phase.name} was sampled; use its own joules")
-    if isinstance(like.energy, Missing):
-        raise NotMeasured(f"phase {like.name} cannot stand for {phase.name}: {like.energy.reason}")
-    if not (0 < factor_low <= factor_high < math.inf and reason):
-        raise UsageError(f"phase {phase.name} needs positive bounds, not {factor_low} to {factor_high}, and a reason")
-    own = like.scaling or Factor(value=1.0, low=1.0, high=1.0)
-    return replace(
-        phase,
-        energy=replace(like.energy, provenance=_weakest([like.energy.provenance, Provenance.MODELLED])),
-        duration=like.duration,
-        scaling=Factor(
-            value=own.value * (factor_low + factor_high) / 2, low=own.low * factor_low, high=own.high * factor_high
-        ),
-        notes=(*phase.notes, f"not sampled: {factor_low:g} to {factor_high:g} times a step of {like.name} ({reason})"),
+        notes=tuple(note for phase in phases for note in phase.notes),
     )
 
 
@@ -160,13 +123,7 @@ def _gap(phase: PhaseSample, missing: Missing) -> Missing:
 
 
 def _term(phase: PhaseSample, sample: SampledMean, low_ratio: float, high_ratio: float) -> _Term:
-    factor = phase.scaling or Factor(value=1.0, low=1.0, high=1.0)
-    return _Term(
-        sample=sample,
-        steps=phase.steps,
-        factor=(factor.low, factor.value, factor.high),
-        ratio=(low_ratio, 1.0, high_ratio),
-    )
+    return _Term(sample=sample, steps=phase.steps, ratio=(low_ratio, 1.0, high_ratio))
 
 
 def _whole(
@@ -184,7 +141,7 @@ def _sum(terms: Sequence[_Term], fixed: Estimate, overhead: _Three, confidence: 
     """Return the sum with its interval; both bounds take their own side of every bound."""
     low_o, value_o, high_o = (1 + each for each in overhead)
     steps_low, steps, steps_high = (
-        math.fsum(term.equivalents(side) * term.ratio[side] * term.sample.mean for term in terms) for side in range(3)
+        math.fsum(term.steps * term.ratio[side] * term.sample.mean for term in terms) for side in range(3)
     )
     half_low, _, half_high = (_half(terms, side, confidence) for side in range(3))
     return Estimate(
@@ -196,22 +153,9 @@ def _sum(terms: Sequence[_Term], fixed: Estimate, overhead: _Three, confidence: 
 
 
 def _half(terms: Sequence[_Term], side: int, confidence: float) -> float:
-    """Return the half-width that sampling gives the sum of the terms, at one side of the bounds.
-
-    Terms that stand on one sample err together, so their weights add before they are squared.
-    """
-    weights: dict[int, float] = {}
-    samples = {id(term.sample): term.sample for term in terms}
-    for term in terms:
-        key = id(term.sample)
-        weights[key] = weights.get(key, 0.0) + term.equivalents(side) * term.ratio[side]
-    parts = [Part(samples[key], weight, _length(terms, key) / samples[key].steps) for key, weight in weights.items()]
+    """Return the half-width that sampling gives the sum of the terms, at one side of the bounds."""
+    parts = [Part(term.sample, term.steps * term.ratio[side], term.steps / term.sample.steps) for term in terms]
     return half_width(parts, confidence)
-
-
-def _length(terms: Sequence[_Term], key: int) -> float:
-    """Return how many sampled steps the run is long, over the terms that stand on one sample."""
-    return math.fsum(term.steps * term.factor[1] for term in terms if id(term.sample) == key)
 
 
 def _influences(
@@ -221,15 +165,13 @@ def _influences(
     known = [term for term in terms if isinstance(term, _Term)]
     if len(known) < len(terms):
         return ()
-    still = [replace(term, factor=(term.factor[1],) * 3, ratio=(1.0,) * 3) for term in known]
+    still = [replace(term, ratio=(1.0,) * 3) for term in known]
     exact = [replace(term, sample=_Exact(mean=term.sample.mean)) for term in still]
     pinned, no_fixed = (overhead.value,) * 3, Estimate(value=fixed.value, low=fixed.value, high=fixed.value)
     meter = [replace(term, ratio=each.ratio) for term, each in zip(exact, known, strict=True)]
-    scaling = [replace(term, factor=each.factor) for term, each in zip(exact, known, strict=True)]
     alone = {
         "sampling": _sum(still, no_fixed, pinned, confidence),
         "meter": _sum(meter, fixed, pinned, confidence),
-        "scaling": _sum(scaling, no_fixed, pinned, confidence),
         "overhead": _sum(exact, no_fixed, (overhead.low, overhead.value, overhead.high), confidence),
     }
     moved = [Influence(source=source, low=each.low, high=each.high) for source, each in alone.items()]
@@ -272,23 +214,10 @@ def _phase_run(phase: PhaseSample, energy: _Term | Missing, duration: _Term | Mi
     return PhaseRun(
         name=phase.name,
         steps=phase.steps,
-        factor=phase.scaling.value if phase.scaling else 1.0,
         energy_j=alone(energy),
         duration_s=alone(duration),
-        notes=_notes(phase),
+        notes=phase.notes,
     )
-
-
-def _notes(phase: PhaseSample) -> tuple[str, ...]:
-    """Return what departs from the recipe; a scaled batch says itself how far it may err."""
-    if not isinstance(phase.scaling, Scaling):
-        return phase.notes
-    scaling = phase.scaling
-    said = (
-        f"{phase.name}: a published step holds {scaling.published:g} {scaling.unit}, a sampled one "
-        f"{scaling.sampled:g}; one costs {scaling.low:.4g} to {scaling.high:.4g} of the other"
-    )
-    return (*phase.notes, said)
 
 
 def _weakest(provenances: Iterable[Provenance]) -> Provenance:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from harness.accounting.sampled import Overhead
-from harness.errors import ConfigError, NotMeasured, UsageError
+from harness.errors import ConfigError, NotMeasured
 from harness.records import Frozen
 
 VERSION = 1
@@ -135,18 +135,6 @@ class Recipe(Frozen, frozen=True, kw_only=True):
         if len(known) == len(shares) and abs(math.fsum(known) - 1) > _SHARES_OFF:
             raise ValueError(f"{self.name}: the phases' shares add up to {math.fsum(known):g}, not 1")
 
-    def steps_of(self, phase: str) -> float:
-        """Return the published steps of a phase.
-
-        Raises: NotMeasured: the steps, or the share, were not published. UsageError: there is no such phase.
-        """
-        for each in self.phases:
-            if each.name == phase:
-                share = each.share.required(f"the share of phase {phase} of {self.name}")
-                return share * self.steps.required(f"the number of steps of {self.name}")
-        known = ", ".join(each.name for each in self.phases)
-        raise UsageError(f"{self.name} has no phase {phase!r}; it has {known}")
-
 
 class Source(Frozen, frozen=True, kw_only=True):
     """Where figures are from."""
@@ -170,17 +158,6 @@ def load_recipes(path: Path | None = None) -> dict[str, Recipe]:
         unknown source, or a name that stands twice.
     """
     return {recipe.name: recipe for recipe in load_book(path).recipes}
-
-
-def load_recipe(name: str) -> Recipe:
-    """Return a packaged recipe.
-
-    Raises: UsageError: there is none of that name; the message lists all.
-    """
-    known = load_recipes()
-    if name not in known:
-        raise UsageError(f"there is no published recipe {name!r}; there are {', '.join(known)}")
-    return known[name]
 
 
 def load_book(path: Path | None = None) -> Book:

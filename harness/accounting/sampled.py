@@ -68,80 +68,17 @@ class StepEnergy(Frozen, frozen=True, kw_only=True):
             raise UsageError(f"a step cannot cost {self.value.mean} J; check the meter with `joulebench doctor`")
 
 
-class Scaling(Frozen, frozen=True, kw_only=True):
-    """How much work a published step is beside a sampled one, in `unit` (tokens, examples).
-
-    A step of k times the work costs k·(1 − a) + a sampled steps, a being the share of a sampled step that does not
-    grow with the batch (the optimizer's update, launching kernels). `fixed_share_low` to `fixed_share_high` bound a:
-    measured at two batch sizes, or 0 to 1 where nothing is known; it may be below 0 where larger batches cost more than
-    their share. The middle is the estimate. Gradient accumulation to the published batch within a sampled step needs
-    no scaling: `published == sampled`.
-    """
-
-    published: float
-    sampled: float
-    unit: str
-    fixed_share_low: float
-    fixed_share_high: float
-
-    def __post_init__(self) -> None:
-        """Refuse amounts that are not positive and shares out of order.
-
-        Raises: UsageError.
-        """
-        if not (0 < self.published < math.inf and 0 < self.sampled < math.inf):
-            raise UsageError(f"{self.unit} a step must be positive, not {self.published} and {self.sampled}")
-        if not -1 <= self.fixed_share_low <= self.fixed_share_high <= 1:
-            raise UsageError(
-                f"the fixed share of a step must lie in order between -1 and 1, not {self.fixed_share_low} to "
-                f"{self.fixed_share_high}"
-            )
-        if self.low <= 0:
-            raise UsageError(
-                f"a published step of {self.published:g} {self.unit} would cost nothing at a fixed share of "
-                f"{self.fixed_share_low:g} to {self.fixed_share_high:g} of a sampled step of {self.sampled:g}"
-            )
-
-    def factor(self, fixed_share: float) -> float:
-        """Return sampled steps a published step."""
-        return fixed_share + (1 - fixed_share) * self.published / self.sampled
-
-    @property
-    def low(self) -> float:
-        """The smaller bound of the factor."""
-        return min(self.factor(self.fixed_share_low), self.factor(self.fixed_share_high))
-
-    @property
-    def high(self) -> float:
-        """The larger bound of the factor."""
-        return max(self.factor(self.fixed_share_low), self.factor(self.fixed_share_high))
-
-    @property
-    def value(self) -> float:
-        """The factor in the middle of the bounds."""
-        return (self.low + self.high) / 2
-
-
-class Factor(Frozen, frozen=True, kw_only=True):
-    """Sampled steps a published step, with bounds."""
-
-    value: float
-    low: float
-    high: float
-
-
 class PhaseSample(Frozen, frozen=True, kw_only=True):
     """One phase of a recipe: its published steps and what one of them costs, or why that is not known.
 
-    `duration` is seconds a sampled step. `scaling` is None where a sampled step is a published one. `notes` say how the
-    sample departs from the recipe; they are kept in the result.
+    A sampled step is a published one, run as micro-batches where it does not fit; `duration` is seconds of it. `notes`
+    say how the sample departs from the recipe; they are kept in the result.
     """
 
     name: str
     steps: float
     energy: StepEnergy | Missing
     duration: SampledMean | Missing
-    scaling: Scaling | Factor | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -240,11 +177,10 @@ class Influence(Frozen, frozen=True, kw_only=True):
 
 
 class PhaseRun(Frozen, frozen=True, kw_only=True):
-    """One phase of the full run, before overhead; `factor` is sampled steps a published step."""
+    """One phase of the full run, before overhead."""
 
     name: str
     steps: float
-    factor: float
     energy_j: Estimate | Missing
     duration_s: Estimate | Missing
     notes: tuple[str, ...] = ()
@@ -253,9 +189,9 @@ class PhaseRun(Frozen, frozen=True, kw_only=True):
 class FullRun(Frozen, frozen=True, kw_only=True):
     """The full run on the sampled hardware, and on the target as far as it can be claimed.
 
-    The interval is `confidence` for what was sampled, around which the meter's, the scaling's and the overhead's bounds
-    are laid in full: they are no errors that average out. It does not hold what no sample can: another day, another
-    host, a drift that goes on. `influences` show what each alone does to `energy_j`, largest first.
+    The interval is `confidence` for what was sampled, around which the meter's and the overhead's bounds are laid in
+    full: they are no errors that average out. It does not hold what no sample can: another day, another host, a drift
+    that goes on. `influences` show what each alone does to `energy_j`, largest first.
     """
 
     energy_j: Estimate | Missing

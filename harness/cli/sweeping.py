@@ -1,4 +1,4 @@
-"""`sweep`."""
+"""`sweep`: inference at every combination of the axes' values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from harness.errors import UsageError
 def sweep(request: running.Request, over: tuple[str, ...]) -> int:
     """Run a suite at every combination of the axes' values; return 0, or 13 when a case failed.
 
-    Raises: UsageError: an axis that cannot be read, or none at all.
+    Raises: UsageError: an axis that cannot be read or stands twice, or none at all.
     """
-    axes = dict(_axis(each) for each in over)
+    axes: dict[str, list[Any]] = {}
+    for axis, values in map(_axis, over):
+        if axis in axes:
+            raise UsageError(f"--over names {axis} twice; give all its values at once: --over {axis}=value,value")
+        axes[axis] = values
     if not axes and not config.load_suite(request.path, request.overrides).sweep:
         raise UsageError(
             f"{request.path} has no `sweep:` and no axis was given; give one, for example "

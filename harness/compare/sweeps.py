@@ -20,7 +20,7 @@ table, and no larger model."""
 
 
 class Point(Frozen, frozen=True, kw_only=True):
-    """One technique at one combination of values.
+    """One inference technique at one combination of values.
 
     `ratio` is joules a task over those of the first point, paired over the blocks that both are in; `gap` says what is
     missing and why.
@@ -39,7 +39,7 @@ class Point(Frozen, frozen=True, kw_only=True):
 
 
 class Scaling(Frozen, frozen=True, kw_only=True):
-    """How joules a task change along one axis, everything else (`at`) being the same.
+    """How joules a task of inference change along one axis, everything else (`at`) being the same.
 
     `against` is what the size is counted in: the axis itself, or the parameters of the models. Without a `law`,
     `reason` says why.
@@ -68,6 +68,11 @@ class SweepComparison(Frozen, frozen=True, kw_only=True):
     each_confidence: float
     points: tuple[Point, ...]
     scalings: tuple[Scaling, ...]
+
+    @property
+    def totals(self) -> tuple[stats.Total, ...]:
+        """Joules a task of the points that have them."""
+        return tuple(point.total for point in self.points if point.total is not None)
 
 
 def axes_of(info: RunInfo) -> dict[str, tuple[Any, ...]]:

@@ -15,7 +15,8 @@ from harness.report.meter_tables import device_table, meter_table
 from harness.report.model import CurveChart, CurveData, EnergyBar, EnergyChart, LifeChart, LifeLine, Report, Sentence
 from harness.report.overview import overview_table
 from harness.report.provenance import label, provenance_sentence
-from harness.report.sweep import sweep_charts, sweep_sentences, sweep_tables
+from harness.report.sweep import sweep_sentences, sweep_tables
+from harness.report.sweep_lines import sweep_charts
 from harness.report.tables import inference_tables
 from harness.report.training_tables import training_tables
 from harness.report.wider_tables import facts_tables, lifecycle_tables, outcome_table

@@ -123,10 +123,14 @@ class LifeChart(Frozen, frozen=True, kw_only=True):
 
 
 class SweepLine(Frozen, frozen=True, kw_only=True):
-    """Joules a task over size with everything else the same, and the law through them, if there is one."""
+    """Joules a task over size with everything else the same, and the law through them, if there is one.
+
+    `words` are what the sizes are called, nothing where they are only numbers.
+    """
 
     name: str
     sizes: tuple[float, ...]
+    words: tuple[str, ...]
     energies_j: tuple[float, ...]
     lows_j: tuple[float, ...]
     highs_j: tuple[float, ...]

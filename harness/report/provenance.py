@@ -127,7 +127,7 @@ def _model(coefficients: str | None, notes: Sequence[str]) -> str:
 
 def _totals(run: Gathered) -> list[stats.Total]:
     totals = [entry.total for group in run.groups for entry in group.entries if entry.total is not None]
-    totals += [point.total for sweep in run.sweeps for point in sweep.points if point.total is not None]
+    totals += [total for sweep in run.sweeps for total in sweep.totals]
     totals += [training.cost.total for training in run.trainings if training.cost is not None]
     return [total for total in totals if total.energy_j > 0]
 

@@ -1,22 +1,29 @@
-"""What the report says of a sweep: its points, and how energy scales along each axis."""
+"""What the report says of a sweep: its points, and how energy scales along each axis. A sweep measures inference."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from harness import axes
 from harness.compare import PARAMETERS, Point, Scaling, SweepComparison
+from harness.records import Provenance
 from harness.report import formats as f
 from harness.report.gather import Gathered
-from harness.report.model import Cell, Column, Kind, Sentence, SweepChart, SweepLine, Table
+from harness.report.model import Cell, Column, Kind, Sentence, Table
 from harness.report.provenance import bounds_heading, bounds_note, label
+from harness.report.sweep_words import else_of, exponent, short_of, signed, span, unit_of
 from harness.stats import Limit, PowerLaw
 
-_MOST_LINES = 6
-"""A chart with more lines shows only those on which the other axes have their first values."""
-
 CLAIM = "claim C3, that cost grows in proportion to model size (an exponent of 1),"
+
+_COUNTED = (
+    "Parameters are all weights of a model, its embedding tables included: these are looked up, which is next to no "
+    "work, and can be most of a small model."
+)
+_MODELLED = (
+    "Modelled joules are CPU-seconds times the same watts at every point, so these are exponents of CPU-seconds: what "
+    "another size changes in watts, in memory traffic for example, is not in them."
+)
 
 
 def sweep_tables(run: Gathered) -> tuple[Table, ...]:
@@ -30,12 +37,11 @@ def sweep_tables(run: Gathered) -> tuple[Table, ...]:
 
 
 def _points_table(sweep: SweepComparison, where: str) -> Table:
-    totals = [point.total for point in sweep.points if point.total is not None]
+    totals = sweep.totals
     techniques = {point.technique for point in sweep.points}
-    compared = sum(point.ratio is not None for point in sweep.points)
     return Table(
         key=f"sweep-{sweep.name}",
-        title=f"Sweep{where}: energy a task at every point",
+        title=f"Sweep{where}: energy a task of inference at every point",
         columns=(
             *(Column(name=axes.short(axis, tuple(sweep.axes)), numeric=False) for axis in sweep.axes),
             *((Column(name="technique", numeric=False),) if len(techniques) > 1 else ()),
@@ -53,11 +59,21 @@ def _points_table(sweep: SweepComparison, where: str) -> Table:
                 f"Energy of a typical block (20 % trimmed mean of logarithms), {sweep.confidence:.0%} interval; "
                 f"{bounds_note(totals)} Provenance: {label(totals)}."
             ),
-            (
-                f"All points were interleaved in the same blocks; {compared} ratios to the first point hold together "
-                f"at {sweep.confidence:.0%} ({sweep.each_confidence:.2%} each)."
-            ),
+            _interleaved(sweep),
         ),
+    )
+
+
+def _interleaved(sweep: SweepComparison) -> str:
+    compared = sum(point.ratio is not None for point in sweep.points)
+    text = "All points were interleaved in the same blocks"
+    if compared == 0:
+        return f"{text}."
+    if compared == 1:
+        return f"{text}; the ratio to the first point is at {sweep.confidence:.0%}."
+    return (
+        f"{text}; {compared} ratios to the first point hold together at {sweep.confidence:.0%} "
+        f"({sweep.each_confidence:.2%} each)."
     )
 
 
@@ -90,9 +106,10 @@ def _point_row(point: Point, sweep: SweepComparison, *, several: bool) -> tuple[
 
 def _laws_table(sweep: SweepComparison, *, several: bool) -> Table:
     where = f" on {sweep.name}" if several else ""
+    known = {part.provenance for total in sweep.totals for part in total.parts}
     return Table(
         key=f"scaling-{sweep.name}",
-        title=f"Scaling{where}: energy a task ∝ size ^ exponent",
+        title=f"Scaling{where}: energy a task of inference ∝ size ^ exponent",
         columns=(
             Column(name="size counted in", numeric=False),
             Column(name="technique", numeric=False),
@@ -110,6 +127,8 @@ def _laws_table(sweep: SweepComparison, *, several: bool) -> Table:
                 "scatter about the line leaves open (Student's t, from three sizes on) and what the measurement does "
                 "(over blocks and forks). The residual is the sizes' spread about the line."
             ),
+            *((_COUNTED,) if any(scaling.against == PARAMETERS for scaling in sweep.scalings) else ()),
+            *((_MODELLED,) if known == {Provenance.MODELLED} else ()),
         ),
     )
 
@@ -117,19 +136,19 @@ def _laws_table(sweep: SweepComparison, *, several: bool) -> Table:
 def _law_row(scaling: Scaling, sweep: SweepComparison) -> tuple[Cell, ...]:
     law = scaling.law
     first = (
-        Cell(text=_unit(scaling, sweep)),
+        Cell(text=unit_of(scaling, sweep)),
         Cell(text=scaling.technique),
-        Cell(text=_else(scaling, sweep) or f.NOTHING),
+        Cell(text=else_of(scaling, sweep) or f.NOTHING),
     )
     if law is None:
         return (*first, Cell(text="none", detail=scaling.reason), *(Cell(text=f.NOTHING),) * 4)
     curve = law.curvature
     return (
         *first,
-        Cell(text=_exponent(law), detail=_span(law.low, law.high)),
-        Cell(text=_span(law.measured_low, law.measured_high)),
+        Cell(text=exponent(law), detail=span(law.low, law.high)),
+        Cell(text=span(law.measured_low, law.measured_high)),
         Cell(text=_residual(law)),
-        Cell(text=f"{curve.at_smallest:.2f} to {curve.at_largest:.2f}" if curve else f.NOTHING,
+        Cell(text=span(curve.at_smallest, curve.at_largest) if curve else f.NOTHING,
              detail="beyond measurement error" if curve and curve.shown else ""),
         Cell(text=str(law.n)),
     )  # fmt: skip
@@ -152,10 +171,10 @@ def _said(sweep: SweepComparison, where: str) -> list[str]:
     for scaling in sweep.scalings:
         if any(value != firsts[axis] for axis, value in scaling.at.items()):
             continue
-        of = f" of {scaling.technique}" if techniques else ""
-        unit = _unit(scaling, sweep)
+        of = f" with {scaling.technique}" if techniques else ""
+        unit = unit_of(scaling, sweep)
         if scaling.law is None:
-            said.append(f"{where}along {_short(scaling.axis, sweep)} no law was fitted to energy a task{of}: "
+            said.append(f"{where}along {short_of(scaling.axis, sweep)} no law was fitted to energy a task{of}: "
                         f"{scaling.reason}.")  # fmt: skip
         else:
             said.append(f"{where}{_law(scaling, scaling.law, unit, of)}")
@@ -165,7 +184,8 @@ def _said(sweep: SweepComparison, where: str) -> list[str]:
 def _law(scaling: Scaling, law: PowerLaw, unit: str, of: str) -> str:
     verb = "grows" if law.exponent >= 0 else "falls"
     level = f"{law.confidence * 100:.0f} %"
-    text = f"energy per task{of} {verb} as {unit}^{_exponent(law)} ({level} interval {_span(law.low, law.high)}, "
+    text = f"energy per task of inference{of} {verb} as {unit}^{exponent(law)} "
+    text += f"({level} interval {span(law.low, law.high)}, "
     if law.residual_sd is None:
         text += (
             f"{law.n} sizes, by measurement error alone: two sizes have an exponent, but cannot show that a power law "
@@ -173,22 +193,20 @@ def _law(scaling: Scaling, law: PowerLaw, unit: str, of: str) -> str:
         )
     else:
         text += f"{law.n} sizes; fit residual {_residual(law)}). {_limit(law)}"
+    if law.low <= 0 <= law.high:
+        text += " Whether such a law grows or falls is not shown: 0 lies in the interval."
     curve = law.curvature
     if curve is not None and curve.shown:
         text += (
             " One power law does not hold over these sizes: the exponent goes from "
-            f"{curve.at_smallest:.2f} between the two smallest to {curve.at_largest:.2f} between the two largest, "
-            "beyond what the measurement leaves open."
+            f"{signed(curve.at_smallest)} between the two smallest to {signed(curve.at_largest)} between the two "
+            "largest, beyond what the measurement leaves open."
         )
     return f"{text} {_claim(law)}" if scaling.against == PARAMETERS else text
 
 
-def _exponent(law: PowerLaw) -> str:
-    return f"{law.exponent:.2f}".replace("-", "−")
-
-
 def _limit(law: PowerLaw) -> str:
-    alone = f"the measurement alone would leave {_span(law.measured_low, law.measured_high)}"
+    alone = f"the measurement alone would leave {span(law.measured_low, law.measured_high)}"
     if law.limited_by is Limit.SCATTER:
         return f"The scatter of the sizes about the line makes that interval; {alone}."
     return f"The measurement makes that interval, not the scatter of the {law.n} sizes about the line."
@@ -203,63 +221,4 @@ def _claim(law: PowerLaw) -> str:
 
 
 def _residual(law: PowerLaw) -> str:
-    return f"±{math.expm1(law.residual_sd):.1%}" if law.residual_sd is not None else f.NOTHING
-
-
-def _span(low: float, high: float) -> str:
-    return f"{low:.2f} to {high:.2f}".replace("-", "−")
-
-
-def _short(axis: str, sweep: SweepComparison) -> str:
-    return axes.short(axis, tuple(sweep.axes))
-
-
-def _unit(scaling: Scaling, sweep: SweepComparison) -> str:
-    return PARAMETERS if scaling.against == PARAMETERS else _short(scaling.against, sweep)
-
-
-def _else(scaling: Scaling, sweep: SweepComparison) -> str:
-    return ", ".join(f"{_short(axis, sweep)} {value}" for axis, value in scaling.at.items())
-
-
-def sweep_charts(run: Gathered) -> tuple[SweepChart, ...]:
-    """Return a chart for every axis, and one over the parameters where the axis makes larger models."""
-    charts = []
-    for sweep in run.sweeps:
-        kinds = dict.fromkeys((each.axis, each.against) for each in sweep.scalings if each.sizes)
-        for axis, against in kinds:
-            mine = [each for each in sweep.scalings if (each.axis, each.against) == (axis, against)]
-            charts.append(_chart(sweep, mine, f" ({sweep.name})" if len(run.sweeps) > 1 else ""))
-    return tuple(chart for chart in charts if chart is not None)
-
-
-def _chart(sweep: SweepComparison, scalings: Sequence[Scaling], where: str) -> SweepChart | None:
-    if len(scalings) > _MOST_LINES:
-        firsts = {axis: values[0] for axis, values in sweep.axes.items()}
-        scalings = [each for each in scalings if all(firsts[axis] == value for axis, value in each.at.items())]
-    points = {point.case_id: point for point in sweep.points}
-    techniques = len({scaling.technique for scaling in scalings}) > 1
-    lines = [_line(each, sweep, points, techniques=techniques) for each in scalings]
-    drawn = [line for line in lines if line is not None]
-    if not drawn:
-        return None
-    unit = _unit(scalings[0], sweep)
-    law = drawn[0].law
-    totals = [point.total for point in sweep.points if point.total is not None]
-    return SweepChart(
-        key=f"sweep-{sweep.name}-{scalings[0].axis}-{scalings[0].against}",
-        title=f"Energy a task over {unit}{f': {unit}^{_exponent(law)}' if law is not None else ''}{where}",
-        provenance=label(totals),
-        against=unit,
-        lines=tuple(drawn),
-    )
-
-
-def _line(scaling: Scaling, sweep: SweepComparison, points: dict[str, Point], *, techniques: bool) -> SweepLine | None:
-    found = [(size, points[case_id].energy) for size, case_id in zip(scaling.sizes, scaling.case_ids, strict=True)]
-    known = sorted((size, energy.estimate, energy.low, energy.high) for size, energy in found if energy is not None)
-    if not known:
-        return None
-    sizes, energies, lows, highs = zip(*known, strict=True)
-    name = ", ".join(part for part in (scaling.technique if techniques else "", _else(scaling, sweep)) if part)
-    return SweepLine(name=name, sizes=sizes, energies_j=energies, lows_j=lows, highs_j=highs, law=scaling.law)
+    return f"±{f.percent(math.expm1(law.residual_sd))}" if law.residual_sd is not None else f.NOTHING

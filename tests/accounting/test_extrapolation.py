@@ -11,13 +11,11 @@ from harness.accounting import (
     Hardware,
     Overhead,
     PhaseSample,
-    Scaling,
     StepEnergy,
     Target,
     full_run,
-    load_recipe,
+    load_recipes,
     published_overhead,
-    scaled_from,
 )
 from harness.errors import NotMeasured, UsageError
 from harness.records import Missing, Provenance
@@ -115,37 +113,12 @@ def test_the_published_overhead_spans_its_two_calibrations():
 
 def test_the_influences_say_what_moves_the_result_most():
     run = full_run([phase(ratios=(0.7, 1.4))], NO_FIXED, published_overhead(), HERE)
-    assert [each.source for each in run.influences] == ["meter", "overhead", "sampling", "scaling"]
-    scaling = run.influences[-1]
-    assert scaling.low == pytest.approx(scaling.high)
+    assert [each.source for each in run.influences] == ["meter", "overhead", "sampling"]
 
 
 def test_a_result_is_known_as_weakly_as_its_weakest_phase():
     weak = [phase("128"), phase("512", provenance=Provenance.MODELLED)]
     assert full_run(weak, NO_FIXED, NO_OVERHEAD, HERE).provenance is Provenance.MODELLED
-
-
-def test_a_smaller_batch_is_scaled_between_its_bounds_and_said():
-    eighth = Scaling(published=256, sampled=32, unit="sequences", fixed_share_low=0.0, fixed_share_high=0.1)
-    assert (eighth.low, eighth.high) == (pytest.approx(0.1 + 0.9 * 8), 8.0)
-    run = full_run([phase(scaling=eighth)], NO_FIXED, NO_OVERHEAD, HERE)
-    plain = full_run([phase()], NO_FIXED, NO_OVERHEAD, HERE)
-    assert run.energy_j.value == pytest.approx(7.65 * plain.energy_j.value)
-    assert run.energy_j.low < 7.3 * plain.energy_j.value
-    assert run.energy_j.high > 8.0 * plain.energy_j.value
-    assert "256 sequences, a sampled one 32" in run.notes[0]
-
-
-def test_scaling_holds_the_truth_of_a_step_with_a_fixed_part():
-    fixed_j, per_example_j = 20.0, 2.5
-    sampled, published = fixed_j + 32 * per_example_j, fixed_j + 256 * per_example_j
-    scaling = Scaling(published=256, sampled=32, unit="examples", fixed_share_low=0.1, fixed_share_high=0.3)
-    assert scaling.low * sampled <= published <= scaling.high * sampled
-
-
-def test_gradient_accumulation_to_the_published_batch_needs_no_scaling():
-    same = Scaling(published=256, sampled=256, unit="sequences", fixed_share_low=0, fixed_share_high=1)
-    assert (same.low, same.value, same.high) == (1, 1, 1)
 
 
 def test_a_phase_that_was_not_sampled_is_never_guessed():
@@ -159,36 +132,6 @@ def test_a_phase_that_was_not_sampled_is_never_guessed():
         run.energy_kwh()
     with pytest.raises(NotMeasured, match="phase 512"):
         run.required_duration_s()
-
-
-def test_a_phase_may_be_scaled_from_another_if_someone_says_so():
-    sampled = phase("128", 900)
-    guessed = scaled_from(
-        missing(), sampled, factor_low=4, factor_high=6, reason="four times the tokens, and attention"
-    )
-    run = full_run([sampled, guessed], NO_FIXED, NO_OVERHEAD, HERE)
-    assert run.energy_j.value == pytest.approx((900 + 100 * 5) * sampled.energy.value.mean)
-    assert run.energy_j.low < (900 + 100 * 4) * sampled.energy.value.mean
-    assert run.energy_j.high > (900 + 100 * 6) * sampled.energy.value.mean
-    assert run.provenance is Provenance.MODELLED
-    assert "not sampled: 4 to 6 times a step of 128" in run.notes[0]
-
-
-def test_phases_on_one_sample_err_together():
-    sampled = phase("128", 1000)
-    copied = scaled_from(missing(steps=1000.0), sampled, factor_low=1, factor_high=1, reason="the same step")
-    twice = full_run([sampled, copied], NO_FIXED, NO_OVERHEAD, HERE).energy_j
-    at_once = full_run([phase("128", 2000)], NO_FIXED, NO_OVERHEAD, HERE).energy_j
-    assert (twice.low, twice.value, twice.high) == pytest.approx((at_once.low, at_once.value, at_once.high))
-
-
-def test_scaling_from_nothing_is_refused():
-    with pytest.raises(NotMeasured, match="cannot stand for 512"):
-        scaled_from(missing(), missing("128"), factor_low=1, factor_high=2, reason="hope")
-    with pytest.raises(UsageError, match="was sampled"):
-        scaled_from(phase("512"), phase("128"), factor_low=1, factor_high=2, reason="doubt")
-    with pytest.raises(UsageError, match="a reason"):
-        scaled_from(missing(), phase("128"), factor_low=1, factor_high=2, reason="")
 
 
 def test_the_sampled_hardware_itself_is_claimed_as_it_is():
@@ -217,9 +160,9 @@ def test_a_ratio_to_other_hardware_widens_the_interval_and_makes_it_modelled():
 
 
 def test_a_recipe_and_a_sample_make_a_full_run():
-    bert = load_recipe("bert@base")
+    bert = load_recipes()["bert@base"]
     run = full_run(
-        [phase(each.name, bert.steps_of(each.name), seed=i) for i, each in enumerate(bert.phases)],
+        [phase(each.name, each.share.value * bert.steps.value, seed=i) for i, each in enumerate(bert.phases)],
         NO_FIXED,
         published_overhead(),
         HERE,
@@ -252,18 +195,6 @@ def test_a_full_run_can_be_written_and_read_back_as_plain_data():
             id="fixed off its bounds",
         ),
         pytest.param(lambda: Target(sampled="a", target="b", ratio=2.0), id="ratio without a source"),
-        pytest.param(
-            lambda: Scaling(published=0, sampled=1, unit="tokens", fixed_share_low=0, fixed_share_high=1),
-            id="no work a step",
-        ),
-        pytest.param(
-            lambda: Scaling(published=8, sampled=1, unit="tokens", fixed_share_low=0.5, fixed_share_high=0.1),
-            id="shares out of order",
-        ),
-        pytest.param(
-            lambda: Scaling(published=1, sampled=8, unit="tokens", fixed_share_low=-1, fixed_share_high=1),
-            id="free step",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused(make):

@@ -90,6 +90,7 @@ def test_a_written_sweep_reads_back_the_same(tmp_path):
         ("workload.size", ["tiny", "tiny"], "a value stands twice"),
         ("workload.size", [["tiny"], ["mini"]], "values must be words or numbers"),
         ("measure.threads", [0, 1], "threads are whole numbers from 1 on"),
+        ("infer.batch_size", [8, 64], "a batch of 64 is never full, 32 are handed over at once; set infer.slice=64"),
     ],
 )
 def test_an_axis_that_cannot_be_swept_is_refused(tmp_path, axis, values, message):

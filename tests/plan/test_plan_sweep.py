@@ -1,5 +1,7 @@
 """The plan of a sweep: one training a workload, one interleaved group over all points and techniques."""
 
+from pathlib import Path
+
 import pytest
 
 from harness import config, plan
@@ -88,6 +90,14 @@ def test_a_plan_says_how_many_workers_are_alive_at_once(expand):
 def test_a_parameter_that_a_technique_does_not_have_names_the_point_and_the_nearest(expand):
     with pytest.raises(ConfigError, match=r"sweep at .*batchsize=4.*has no parameter 'batchsize'; did you mean"):
         expand(sweep={"infer.batchsize": [4, 8]})
+
+
+def test_the_suite_on_scaling_measures_four_sizes_of_bert_in_turns_from_random_weights():
+    path = Path(__file__).parents[2] / "configs" / "scaling.yaml"
+    made = plan.expand(config.load_suite(path), path.parent)
+    (group,) = made.groups
+    assert [case.workload.params["size"] for case in group.cases] == ["tiny", "mini", "small", "base"]
+    assert {case.technique for case in made.train} == {"untrained"}
 
 
 def test_a_device_that_is_not_here_skips_its_points_once_each(expand):

@@ -9,12 +9,13 @@ import pytest
 from rich.console import Console
 
 from harness import compare, report
-from harness.records import Failed, ModelInfo, WorkloadSpec
+from harness.records import Failed, ModelInfo, Provenance, WorkloadSpec
 from harness.report.model import Kind
+from harness.report.sweep_charts import sweep_svg
 
 
 def sweep_of(make, folder, *, exponent=0.8, sizes=(1, 2, 4, 8), noise=None, bend=0.0, threads=(1,), named=False,
-             techniques=("torch_eager",)):  # fmt: skip
+             techniques=("torch_eager",), maker=None):  # fmt: skip
     """Return a run over model sizes (4 million parameters each) and threads with a known law."""
     points = [(size, count, technique) for size in sizes for count in threads for technique in techniques]
 
@@ -26,7 +27,8 @@ def sweep_of(make, folder, *, exponent=0.8, sizes=(1, 2, 4, 8), noise=None, bend
     truths = tuple(make.Truth("|".join(map(str, point)), ratio(*point)) for point in points)
     records = []
     labels = {}
-    for point, record in zip(points, make.infer_group(truths, noise=noise or make.Noise(block_sd=0.01)), strict=True):
+    group = make.infer_group(truths, noise=noise or make.Noise(block_sd=0.01), maker=maker or make.Maker())
+    for point, record in zip(points, group, strict=True):
         size, count, technique = point
         shown = f"s{size}" if named else size
         workload = WorkloadSpec(name="sentence_classification", params={"size": shown})
@@ -67,7 +69,8 @@ def test_ratios_are_to_the_first_point_and_hold_together(make, tmp_path):
 def test_the_sentence_gives_the_exponent_its_interval_and_what_becomes_of_the_claim(make, tmp_path):
     text = next(text for text in said(built(make, sweep_of(make, tmp_path))) if "parameters^" in text)
     assert re.match(
-        r"Energy per task grows as parameters\^0\.\d\d \(95 % interval 0\.\d\d to 0\.\d\d, 4 sizes; fit", text
+        r"Energy per task of inference grows as parameters\^0\.\d\d \(95 % interval 0\.\d\d to 0\.\d\d, 4 sizes; fit",
+        text,
     )
     assert "Claim C3, that cost grows in proportion to model size (an exponent of 1), does not hold here" in text
     assert "below 1, energy grows more slowly" in text
@@ -106,6 +109,59 @@ def test_words_without_any_difference_in_parameters_make_a_table_and_no_law(make
     assert len(tables["sweep-cpu/offline"].rows) == 4
 
 
+def test_where_zero_lies_in_the_interval_no_change_is_claimed(make, tmp_path):
+    texts = said(built(make, sweep_of(make, tmp_path, exponent=0.0, noise=make.Noise(block_sd=0.05))))
+    assert all("Whether such a law grows or falls is not shown: 0 lies in the interval." in text for text in texts)
+    shown = said(built(make, sweep_of(make, tmp_path)))
+    assert not any("is not shown" in text for text in shown)
+
+
+def test_modelled_joules_give_exponents_of_cpu_seconds_and_the_report_says_so(make, tmp_path):
+    for known in (Provenance.MODELLED, Provenance.COUNTER):
+        content = built(make, sweep_of(make, tmp_path / known.value, maker=make.Maker(provenance=known)))
+        notes = " ".join(note for table in content.tables if table.key == "scaling-cpu/offline" for note in table.notes)
+        assert ("so these are exponents of CPU-seconds" in notes) == (known is Provenance.MODELLED)
+        assert "Parameters are all weights of a model, its embedding tables included" in notes
+
+
+def test_one_ratio_stands_alone(make, tmp_path):
+    tables = {table.key: table for table in built(make, sweep_of(make, tmp_path, sizes=(1, 2))).tables}
+    assert tables["sweep-cpu/offline"].notes[-1].endswith("; the ratio to the first point is at 95%.")
+
+
+def drawn(make, run):
+    """Return what is written in the first chart of a run: its title, and the texts of its SVG."""
+    content = built(make, run)
+    return content.sweep_charts[0].title, re.findall(r">([^<>]+)</text>", sweep_svg(content.sweep_charts[0]))
+
+
+def test_the_chart_names_its_sizes_its_exponent_and_what_in_proportion_would_be(make, tmp_path):
+    title, texts = drawn(make, sweep_of(make, tmp_path, named=True))
+    assert re.fullmatch(
+        r"Energy a task of inference against parameters: exponent 0\.\d\d, 95 % interval 0\.\d\d to 0\.\d\d", title
+    )
+    assert {"s1", "4 M", "s8", "32 M"} <= set(texts)
+    assert "parameters (lines: fitted power laws; dashed: in proportion)" in texts
+
+
+def test_a_title_names_no_exponent_of_one_line_for_several(make, tmp_path):
+    title, _ = drawn(make, sweep_of(make, tmp_path, named=True, threads=(1, 2)))
+    assert re.search(r": exponents (all 0\.\d\d|0\.\d\d to 0\.\d\d)$", title)
+
+
+@pytest.mark.parametrize("exponent", [0.02, -0.05, 0.3, 0.8, 3.0])
+def test_energies_have_ticks_however_far_they_lie_apart(make, tmp_path, exponent):
+    _, texts = drawn(make, sweep_of(make, tmp_path, exponent=exponent, noise=make.Noise(block_sd=0.001)))
+    assert len([text for text in texts if re.fullmatch(r"[\d.,]+ [nµmk]?J", text)]) >= 3
+
+
+def test_sizes_that_lie_close_together_share_a_tick(make, tmp_path):
+    _, texts = drawn(make, sweep_of(make, tmp_path, sizes=(100, 101, 800)))
+    assert "100" in texts
+    assert "800" in texts
+    assert "101" not in texts
+
+
 def test_a_bent_line_is_said_to_be_no_power_law(make, tmp_path):
     text = said(built(make, sweep_of(make, tmp_path, bend=0.15)))[0]
     assert "One power law does not hold over these sizes: the exponent goes from" in text
@@ -125,7 +181,7 @@ def test_there_is_a_chart_for_every_axis_with_a_line_for_every_other_value(make,
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert page.count("<svg") == 3
-    assert 'aria-label="Energy a task over parameters' in page
+    assert 'aria-label="Energy a task of inference against parameters' in page
 
 
 def test_a_sweep_sets_points_side_by_side_and_nothing_else(make, tmp_path):
@@ -167,7 +223,7 @@ def test_the_report_of_a_sweep_stands_in_every_form(make, tmp_path):
     out = io.StringIO()
     report.render_terminal(content, Console(file=out, width=120))
     for text in (out.getvalue(), report.render_markdown(content), report.render_html(content)):
-        assert "Sweep: energy a task at every point" in text
+        assert "Sweep: energy a task of inference at every point" in text
         assert "Scaling: energy a task" in text
     assert msgspec.json.encode(content)
 
