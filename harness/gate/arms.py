@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -25,6 +26,9 @@ from harness.messages import Failure
 from harness.meters.window import Begun, MeterWindow
 from harness.records import Frozen, Measured, Window, WindowKind
 from harness.stats.totals import total
+
+Single = CallableTarget | CommandTarget | PytestTarget
+"""A case that one entry of the configuration names; each has a worker program of the gate's own."""
 
 PROBE = Path(__file__).with_name("probe.py")
 _ADVICE = "a slot that takes so long cannot be gated: give the case less to do"
@@ -46,14 +50,6 @@ class Begin(Frozen, frozen=True, kw_only=True, tag_field="do", tag="start"):
     inside: tuple[str, ...] = ()
 
 
-class Resolve(Frozen, frozen=True, kw_only=True, tag_field="do", tag="resolve"):
-    """Say which targets and pytest tests, by case, cannot be loaded."""
-
-    targets: dict[str, str]
-    tests: dict[str, str] = {}
-    inside: tuple[str, ...] = ()
-
-
 class Repeat(Frozen, frozen=True, kw_only=True, tag_field="do", tag="repeat"):
     """Call so often in one window."""
 
@@ -65,13 +61,6 @@ class Started(Frozen, frozen=True, kw_only=True, tag=True):
 
     pid: int
     loaded_from: str
-
-
-class Resolved(Frozen, frozen=True, kw_only=True, tag=True):
-    """Cases whose target does not exist, and whose target exists and cannot be loaded, each with the reason."""
-
-    absent: dict[str, str]
-    broken: dict[str, str]
 
 
 class Repeated(Frozen, frozen=True, kw_only=True, tag=True):
@@ -158,8 +147,49 @@ class ProbeWorker:
         self._session.close()
 
 
+class Control:
+    """The control's worker. Its death is no case's fault: another takes its place."""
+
+    arm = "control"
+
+    def __init__(self, start: Callable[[], ProbeWorker]) -> None:
+        self._start = start
+        self._worker = start()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker that lives now."""
+        return self._worker.pid
+
+    def ready(self, timeout_s: float) -> None:
+        """Wait until the kernel is loaded."""
+        self._worker.ready(timeout_s)
+
+    def run(self, repeats: int, part: int, timeout_s: float) -> Reading:
+        """Repeat the kernel in one slot; where the worker has died, in a new one, warmed up.
+
+        Raises: WorkerFailed: the new one died too.
+        """
+        try:
+            return self._worker.run(repeats, part, timeout_s)
+        except WorkerFailed:
+            self._worker.kill()
+        self._worker = self._start()
+        self._worker.ready(timeout_s)
+        self._worker.run(repeats, part, timeout_s)
+        return self._worker.run(repeats, part, timeout_s)
+
+    def close(self) -> None:
+        """Let it end."""
+        self._worker.close()
+
+    def kill(self) -> None:
+        """End it now."""
+        self._worker.kill()
+
+
 def start_probe(
-    case: CallableTarget | CommandTarget | PytestTarget,
+    case: Single,
     arm: str,
     built: Built,
     *,
@@ -168,41 +198,26 @@ def start_probe(
     meters: MeterWindow,
 ) -> ProbeWorker:
     """Start the worker of a callable, a command or a test; it loads while others do."""
-    session = _session(f"{arm} of {case.name}", built, log, device.environment(case.threads), seed)
+    session = start_session(f"{arm} of {case.name}", built, log, seed=seed, threads=case.threads)
     if isinstance(case, CallableTarget):
-        begin = Begin(target=case.target, args=case.args, check=case.check, seed=seed, inside=_inside(built))
+        begin = Begin(target=case.target, args=case.args, check=case.check, seed=seed, inside=inside(built))
     elif isinstance(case, PytestTarget):
-        begin = Begin(test=case.pytest, check=case.check, seed=seed, inside=_inside(built))
+        begin = Begin(test=case.pytest, check=case.check, seed=seed, inside=inside(built))
     else:
         begin = Begin(command=case.command, check=case.check, seed=seed)
     session.send(begin)
     return ProbeWorker(arm, session, meters, case.tasks)
 
 
-def start_control(target: str, built: Built, *, log: Path, meters: MeterWindow) -> ProbeWorker:
+def start_control(target: str, built: Built, *, log: Path, meters: MeterWindow) -> Control:
     """Start the worker of the control, from the gate's own installation."""
-    session = _session("the control", built, log, device.environment(1), 0)
-    session.send(Begin(target=target, check="result", seed=0, inside=_inside(built)))
-    return ProbeWorker("control", session, meters, 1)
 
+    def start() -> ProbeWorker:
+        session = start_session("the control", built, log)
+        session.send(Begin(target=target, check="result", seed=0, inside=inside(built)))
+        return ProbeWorker("control", session, meters, 1)
 
-def resolve(
-    built: Built, targets: Mapping[str, str], log: Path, timeout_s: float, tests: Mapping[str, str] | None = None
-) -> Resolved:
-    """Return which targets and which pytest tests an arm lacks, in a process that ends afterwards.
-
-    Raises: WorkerFailed: the process died; its log says why.
-    """
-    session = _session("the search for targets", built, log, device.environment(1), 0)
-    try:
-        session.send(Resolve(targets=dict(targets), tests=dict(tests or {}), inside=_inside(built)))
-        found: Resolved = session.receive(timeout_s)
-    except BaseException:
-        session.kill()
-        raise
-    finally:
-        session.close()
-    return found
+    return Control(start)
 
 
 def interpret(meters: MeterWindow, begun: Begun, end: Mark, repeated: Repeated) -> Measured:
@@ -238,23 +253,32 @@ def slot_of(arm: str, tasks: int, measured: Measured, checksum: str | None) -> S
     return msgspec.structs.replace(slot, energy_j=billed.energy_j, provenance=billed.provenance)
 
 
-_decoder = msgspec.json.Decoder(Started | Resolved | Repeated | Failure)
+_decoder = msgspec.json.Decoder(Started | Repeated | Failure)
 
 
-def _decode(line: bytes) -> Started | Resolved | Repeated:
-    reply: Started | Resolved | Repeated | Failure = _decoder.decode(line)
+def _decode(replies: msgspec.json.Decoder[Any], line: bytes) -> Any:
+    reply = replies.decode(line)
     if isinstance(reply, Failure):
         raise Reported(f"{reply.error}: {reply.message}")
     return reply
 
 
-def _session(name: str, built: Built, log: Path, threads: Mapping[str, str], seed: int) -> LocalSession:
+def start_session(
+    name: str,
+    built: Built,
+    log: Path,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    replies: msgspec.json.Decoder[Any] = _decoder,
+) -> LocalSession:
+    """Start the probe in the arm's Python; `replies` are those that it can give."""
     # The same hash seed in both arms of a fork, another one in the next: the order of sets is part of a fork's luck.
-    surroundings = {**threads, **environment(built), "PYTHONHASHSEED": str(seed)}
+    surroundings = {**device.environment(threads), **environment(built), "PYTHONHASHSEED": str(seed)}
     process = spawn([os.fspath(built.python), os.fspath(PROBE)], surroundings, log, built.root)
-    return LocalSession(process, f"worker {process.pid}, {name}", log, decode=_decode, advice=_ADVICE)
+    return LocalSession(process, f"worker {process.pid}, {name}", log, decode=partial(_decode, replies), advice=_ADVICE)
 
 
-def _inside(built: Built) -> tuple[str, ...]:
-    """Return the folders a module must come from: the slot, or the environment that was named as an arm."""
+def inside(built: Built) -> tuple[str, ...]:
+    """Return the folders that what is gated must come from: the slot."""
     return (str(built.place),)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness import host
+from harness.counters import memory
 from harness.errors import WorkerFailed
 from harness.gate.arms import Reported, Worker
 from harness.gate.forks import BASE, HEAD, Fork, Gated
@@ -47,8 +47,9 @@ class Step(NamedTuple):
 class Lab:
     """What all cohorts of a gate share; `blocks`, `scores` and `failed` grow as they measure, by case.
 
-    `slot_s` is the least length of a slot, `block_s` how long a block of a case took, waiting not included. After
-    `deadline_s` (monotonic clock) no worker that died is started anew.
+    `slot_s` is the least length of a slot, `start_s` how long starting and warming up a fork of a case took, and
+    `block_s` a block of it, waiting not included. After `deadline_s` (monotonic clock) no worker that died is started
+    anew.
     """
 
     slots: Slots
@@ -65,11 +66,15 @@ class Lab:
     blocks: dict[str, list[Block]] = field(default_factory=dict)
     scores: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    start_s: dict[str, float] = field(default_factory=dict)
     block_s: dict[str, float] = field(default_factory=dict)
 
 
 def steps(policy: Policy, blocks: int, looks: int, live: int) -> tuple[Step, ...]:
-    """Return how a stage of `blocks` blocks a case goes from look to look, with `live` forks of each alive at once."""
+    """Return how a stage of `blocks` blocks a case goes from look to look, with `live` forks of each alive at once.
+
+    Every fork gets as many blocks, so all of them may be a few more.
+    """
     forks = policy.forks
     whole = math.ceil(blocks / forks)
     if live >= forks:
@@ -104,26 +109,29 @@ class Cohort:
 
     def begin(self) -> int:
         """Start the first fork of every case; return how many forks of each this host can hold at once."""
-        free = host.free_memory_bytes()
+        free = memory.free_bytes()
         self._open(self.cases, 0)
         taken = sum(_resident_bytes(pid) for fork in self._forks.values() for pid in fork.pids)
         if free is None or taken == 0:
             return self._lab.policy.forks
         return max(1, min(self._lab.policy.forks, int(_MEMORY_SHARE * free / taken)))
 
-    def advance(self, names: Iterable[str], step: Step, deadline_s: float) -> bool:
-        """Measure these cases up to a step; return whether it was reached before the deadline (monotonic clock)."""
+    def advance(self, names: Iterable[str], step: Step, ends_s: Callable[[], float]) -> bool:
+        """Measure these cases up to a step; return whether it was reached in time.
+
+        `ends_s` says when to end (monotonic clock), and is asked again as more is known of how long things take.
+        """
         names = [name for name in names if name not in self._lab.failed]
         for key in [key for key in self._forks if not step.first <= key[1] < step.last]:
             self._forks.pop(key).close()
         for number in range(step.first, step.last):
             self._open([name for name in names if (name, number) not in self._forks], number)
-            if time.monotonic() >= deadline_s:
+            if time.monotonic() >= ends_s():
                 return False
         while waiting := self._waiting(names, step):
             self._random.shuffle(waiting)
             for key in waiting:
-                if time.monotonic() >= deadline_s:
+                if time.monotonic() >= ends_s():
                     return False
                 if key[0] not in self._lab.failed:
                     self._attempt(key, self._block)
@@ -158,11 +166,14 @@ class Cohort:
         """Start one fork of each case: they load side by side, and are warmed up one at a time."""
         names = [name for name in names if name not in self._lab.failed]
         self._random.shuffle(names)
+        began_s = time.monotonic()
         for name in names:
             self._attempt((name, number), self._start)
         for name in names:
             if name not in self._lab.failed:
                 self._attempt((name, number), self._prepare)
+        for name in names:
+            _learn(self._lab.start_s, name, (time.monotonic() - began_s) / len(names))
 
     def _start(self, key: tuple[str, int]) -> None:
         name, number = key
@@ -181,8 +192,7 @@ class Cohort:
         lab, fork = self._lab, self._forks[key]
         began_s = time.monotonic()
         block = fork.block(lab.control, lab.control_repeats, lab.timeout_s)
-        took_s = time.monotonic() - began_s
-        lab.block_s[name] = 0.8 * lab.block_s.get(name, took_s) + 0.2 * took_s
+        _learn(lab.block_s, name, time.monotonic() - began_s)
         lab.keep(block)
         lab.blocks.setdefault(name, []).append(block)
         for arm in (BASE, HEAD):
@@ -220,6 +230,10 @@ class Cohort:
         if isinstance(error, Reported) or late or self._restarts[key] > MAX_RESTARTS:
             lab.failed[name] = f"{error}{'' if isinstance(error, Reported) else _tries(self._restarts[key], late=late)}"
             self.drop(name)
+
+
+def _learn(known_s: dict[str, float], name: str, took_s: float) -> None:
+    known_s[name] = 0.8 * known_s.get(name, took_s) + 0.2 * took_s
 
 
 def _tries(number: int, *, late: bool) -> str:

@@ -72,7 +72,8 @@ def _concluded(ending: Ending, policy: Policy) -> CaseResult:
         head_s=_median_s(slots, "head"),
         look=finding.look,
         looks=policy.looks,
-        blocks_allowed=policy.blocks,
+        family=finding.family,
+        blocks_allowed=policy.most_blocks,
         confirmed=sum(each.again for each in ending.recurrences),
         confirmations=policy.confirmations if suspected else 0,
         control_change=finding.control_change,
@@ -84,6 +85,7 @@ def _concluded(ending: Ending, policy: Policy) -> CaseResult:
         # An entry covers costs up to its limit, and a regression is one beyond it.
         accepted=None if verdict is Verdict.REGRESSED else terms.accepted,
         more_s=_more_s(finding, ending.blocks) if verdict is Verdict.INCONCLUSIVE else None,
+        more_blocks=finding.more_blocks if verdict is Verdict.INCONCLUSIVE else None,
     )
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 VOID_SHARE = 0.25
 """A fork that lost more than this share of its blocks is no longer a fair sample: the case is invalid."""
 
+MIN_JUDGED = 8
+"""Blocks that a fork is taken to have at the least, where it only lost readings. A first look may see 5 blocks of it,
+and two gaps that pass by would make the case invalid for good; a wrong answer is no accident of the meter."""
+
 
 class Evidence(Frozen, frozen=True, kw_only=True):
     """What the blocks of one stage of a case say.
@@ -76,12 +80,18 @@ def per_task(slot: Slot) -> float:
 def _voided(forks: dict[int, list[Block]]) -> str | None:
     for fork, each in sorted(forks.items()):
         void = [block for block in each if block.void is not None]
-        if len(void) > VOID_SHARE * len(each):
+        judged = max(len(each), MIN_JUDGED) if all(map(_lost, void)) else len(each)
+        if len(void) > VOID_SHARE * judged:
             return (
                 f"{len(void)} of {len(each)} blocks of fork {fork} do not count ({void[0].void}); "
                 "repair that and run the gate again"
             )
     return None
+
+
+def _lost(block: Block) -> bool:
+    """Return whether a block has a reading that was lost."""
+    return any(slot.energy_j is None or not slot.energy_j > 0 for slot in (*block.slots, *block.control))
 
 
 def _fault(block: Block) -> str | None:

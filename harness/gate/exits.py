@@ -66,12 +66,9 @@ def case_exit(case: CaseResult, *, strict: bool) -> Exit:
     return Exit.PASS if code is Exit.INCONCLUSIVE and not strict else code
 
 
-def exit_of(cases: Sequence[CaseResult], *, strict: bool, missing: Sequence[str] = ()) -> tuple[int, tuple[str, ...]]:
-    """Return the exit code and every reason for it, the most severe first.
-
-    `missing` says, one sentence each, what there was no baseline for, or why a baseline cannot be compared with.
-    """
-    found = [(Exit.INCOMPARABLE, f"baseline: {sentence}") for sentence in missing]
+def exit_of(cases: Sequence[CaseResult], *, strict: bool) -> tuple[int, tuple[str, ...]]:
+    """Return the exit code and every reason for it, the most severe first."""
+    found: list[tuple[Exit, str]] = []
     for case in cases:
         code = case_exit(case, strict=strict)
         if code is not Exit.PASS:

@@ -11,6 +11,7 @@ from harness.gate import wording as w
 from harness.gate.evidence import gather
 from harness.gate.lines import quality_text
 from harness.gate.model import Block, CaseResult, GateResult, Policy, Stage, Verdict
+from harness.gate.sizing import change
 from harness.records import Frozen
 
 PLOT_WIDTH = 48
@@ -126,11 +127,11 @@ def _forks(blocks: Sequence[Block]) -> tuple[ForkSeen, ...]:
                 fork=fork,
                 blocks=len(counted),
                 voided=len(here) - len(counted),
-                change=w.change_of(median(counted)) if counted else None,
-                low_quartile=w.change_of(quartiles[0]) if counted else None,
-                high_quartile=w.change_of(quartiles[2]) if counted else None,
+                change=change(median(counted)) if counted else None,
+                low_quartile=change(quartiles[0]) if counted else None,
+                high_quartile=change(quartiles[2]) if counted else None,
                 control_change=median(controls) / whole - 1 if controls and whole else None,
-                control_drift=w.change_of(median(drift[0])) if drift else None,
+                control_drift=change(median(drift[0])) if drift else None,
             )
         )
     return tuple(seen)
@@ -275,7 +276,13 @@ def _advice(case: CaseResult, policy: Policy) -> str:
     """Return what to do, or what more time would settle."""
     if case.verdict is Verdict.INCONCLUSIVE:
         if (more_s := w.more_s(case)) is not None:
-            return f"about {w.wall(more_s)} more of measuring would settle it; give the gate a larger --budget."
+            settled = f"about {w.wall(more_s)} more of measuring would settle it"
+            if (blocks := w.blocks_needed(case)) is not None:
+                return (
+                    f"{settled}, which is more than its {case.blocks_allowed} blocks: raise gate.blocks to {blocks}, "
+                    "and --budget if that no longer fits."
+                )
+            return f"{settled}; give the gate a larger --budget."
         return "how much more evidence would settle it cannot be told from this; run it again on a quieter runner."
     return {
         Verdict.PASS: f"nothing; a cost of {policy.tolerance * 100:g}% or more is excluded.",

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.gate.model import Quality
 from harness.stats.proportion import paired_difference
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
 
 _RESAMPLES = 20
 """Resamples that lie beyond either bound of a bootstrap interval."""
@@ -28,7 +35,8 @@ def quality(
     −`margin`. Each bound errs with chance `alpha` / `cases`, so that unchanged code is called worse in any of the
     cases with chance `alpha` at most. Scores of 0 and 1 get the interval of Bonett & Price for paired proportions,
     others the wider one of a paired percentile bootstrap (Efron & Tibshirani 1993, ch. 13), its seed fixed, and of
-    Student's t, for with few items the bootstrap is too narrow.
+    Student's t, for with few items the bootstrap is too narrow. Where all n items may differ the same way by chance
+    (2⁻ⁿ is more than a bound may err), however alike they are, the interval reaches to no difference.
 
     Raises: NotMeasured: no items. IncomparableRecords: unlike numbers of items. InvalidMeasurement: a score that is
         not finite.
@@ -58,14 +66,20 @@ def quality(
 
 def _mean_bounds(differences: Sequence[float], tail: float) -> tuple[float, float]:
     import numpy as np
-    from scipy import stats
 
     values = np.asarray(differences, dtype=np.float64)
     mean, n = float(values.mean()), len(values)
     if n < 2:
         raise NotMeasured("one item says nothing about the others; score two or more")
-    if np.ptp(values) == 0:
-        return mean, mean
+    low, high = (mean, mean) if np.ptp(values) == 0 else _sampled_bounds(values, tail)
+    return (min(low, 0.0), max(high, 0.0)) if 2.0**-n > tail else (low, high)
+
+
+def _sampled_bounds(values: Floats, tail: float) -> tuple[float, float]:
+    import numpy as np
+    from scipy import stats
+
+    mean, n = float(values.mean()), len(values)
     half = float(stats.t.isf(tail, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
     drawn = stats.bootstrap(
         (values,),

@@ -31,7 +31,9 @@ def case_line(result: GateResult, number: int) -> str:
     if case.accepted is not None:
         parts.append(f"accepted by {case.accepted}")
     if (more_s := w.more_s(case)) is not None:
-        parts.append(f"about {w.wall(more_s)} more would settle it")
+        blocks = w.blocks_needed(case)
+        with_blocks = "" if blocks is None else f", with gate.blocks {blocks}"
+        parts.append(f"about {w.wall(more_s)} more would settle it{with_blocks}")
     if case.doubts:
         parts.append("doubts " + ",".join(doubt.value for doubt in case.doubts))
     parts += [
@@ -57,7 +59,8 @@ def summary_line(result: GateResult) -> str:
             f"GATE {found or 'nothing'} of {len(result.cases)} {cases}",
             "a stored base: trends, no promise on false alarms"
             if result.stored
-            else f"suite false-alarm budget {result.policy.alpha * 100:g}%",
+            else f"suite false-alarm budget {result.policy.alpha * 100:g}%"
+            + (" for cost and as much for quality" if w.scored(result) else ""),
             w.wall(result.wall_s),
             f"seed {result.seed}",
             ending,

@@ -26,8 +26,8 @@ _NEXT = {
     Verdict.WORSE_QUALITY: "Head answers worse than base. A saving does not make up for it, and no entry accepts it.",
     Verdict.REGRESSED: "Look at it with the command below. If the cost is wanted, accept it by a reviewed `accept` "
     "entry with its size, a reason and the day on which it expires.",
-    Verdict.INCONCLUSIVE: "Not shown to be worse, and not shown to be no worse: a larger `--budget` or a quieter "
-    "runner settles it.",
+    Verdict.INCONCLUSIVE: "Not shown to be worse, and not shown to be no worse: a larger `--budget`, more "
+    "`gate.blocks` where they are used up, or a quieter runner settles it.",
     Verdict.NEW: "There is no base to stand against: look at its joules, they are the base of the next change.",
 }
 
@@ -69,6 +69,8 @@ def headline(result: GateResult) -> str:
 
 def _promise(result: GateResult) -> str:
     p = result.policy
+    if result.stored and not result.cases:
+        return "Nothing was compared."
     if result.stored:
         return (
             f"{_arm('head', result.head)} against the stored {_arm('base', result.base)}, measured at another time on "
@@ -81,11 +83,12 @@ def _promise(result: GateResult) -> str:
         if counted is not None and counted.trials
         else "not yet counted on this class of runner, `joulebench calibrate` does"
     )
+    quality = " for cost and as much again for quality" if w.scored(result) else ""
     return (
         f"{_arm('base', result.base)} against {_arm('head', result.head)}, interleaved on one machine in "
         f"{w.wall(result.wall_s)}. If the code were the same, the chance of any false alarm in this run would be at "
-        f"most {p.alpha * 100:g} % by design ({so_far}). A regression is at least {p.min_effect * 100:g} % and found "
-        f"again in fresh processes; a pass is certain to be below {p.tolerance * 100:g} %."
+        f"most {p.alpha * 100:g} %{quality} by design ({so_far}). A regression is at least {p.min_effect * 100:g} % "
+        f"and found again in fresh processes; a pass is certain to be below {p.tolerance * 100:g} %."
     )
 
 
@@ -150,7 +153,9 @@ def _next_steps(result: GateResult, ranked: list[tuple[int, CaseResult]]) -> lis
         steps += [f"- {_escape(reason)}" for reason in result.exit_reasons]
     more = [more_s for case in result.cases if (more_s := w.more_s(case)) is not None]
     if more:
-        steps.append(f"- About {w.wall(sum(more))} more of measuring would settle {_cases(len(more))}.")
+        blocks = max((needed for case in result.cases if (needed := w.blocks_needed(case)) is not None), default=None)
+        raised = "" if blocks is None else f", with `gate.blocks` raised to {blocks}"
+        steps.append(f"- About {w.wall(sum(more))} more of measuring would settle {_cases(len(more))}{raised}.")
     told = (*(note for note in warnings_of(result) if "--strict" not in note), *result.notes)
     notes = [f"- {_escape(note)}" for note in told]
     if not steps and not notes:

@@ -8,6 +8,7 @@ order ABBA or BAAB, with a control slot. A *fork* is a fresh pair of worker proc
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from harness.records import Doubt, Frozen, MeterInfo, Provenance
@@ -57,6 +58,11 @@ class Policy(Frozen, frozen=True, kw_only=True):
     control_drift: float = 0.05
     quality_loss: float = 0.0
     slot_s: float = 0.02
+
+    @property
+    def most_blocks(self) -> int:
+        """`blocks`, rounded up so that every fork gets as many."""
+        return math.ceil(self.blocks / self.forks) * self.forks
 
 
 class Slot(Frozen, frozen=True, kw_only=True):
@@ -122,7 +128,8 @@ class Quality(Frozen, frozen=True, kw_only=True):
 class CaseResult(Frozen, frozen=True, kw_only=True):
     """What the gate says of one case and on what grounds; `reason` is one sentence for people.
 
-    Joules are medians a task. `confirmed` of `confirmations` stages found the regression again.
+    Joules are medians a task. `family` is over how many cases its p-values were adjusted. `confirmed` of
+    `confirmations` stages found the regression again. `more_s` and `more_blocks` would likely settle it.
     `advisory` cases are reported and never fail the gate; `accepted` names the entry that accepts a known cost.
     """
 
@@ -136,6 +143,7 @@ class CaseResult(Frozen, frozen=True, kw_only=True):
     head_s: float | None = None
     look: int = 0
     looks: int = 0
+    family: int = 0
     blocks_allowed: int = 0
     confirmed: int = 0
     confirmations: int = 0
@@ -147,6 +155,7 @@ class CaseResult(Frozen, frozen=True, kw_only=True):
     advisory: bool = False
     accepted: str | None = None
     more_s: float | None = None
+    more_blocks: int | None = None
 
 
 class Arm(Frozen, frozen=True, kw_only=True):

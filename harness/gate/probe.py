@@ -83,13 +83,19 @@ class Worker:
         }
 
 
-def resolve(targets: dict[str, str], inside: Sequence[str], tests: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the targets and tests that do not exist, and those that exist and cannot be loaded, with reasons."""
+def resolve(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what does not exist, what exists and cannot be loaded, and commands that start no file of the slot."""
+    inside = wanted["inside"]
     absent: dict[str, str] = {}
     broken: dict[str, str] = {}
-    if tests:
-        absent, broken = _pytest_side().resolve(tests)
-    for name, target in targets.items():
+    outside: dict[str, Any] = {}
+    if wanted.get("tests"):
+        absent, broken = _beside("probe_pytest").resolve(wanted["tests"])
+    if wanted.get("commands"):
+        commands = {name: _runnable(command) for name, command in wanted["commands"].items()}
+        missing, outside = _beside("probe_command").resolve(commands, inside)
+        absent |= missing
+    for name, target in wanted["targets"].items():
         try:
             _found(target, inside)
         except Refused as refusal:
@@ -97,7 +103,7 @@ def resolve(targets: dict[str, str], inside: Sequence[str], tests: dict[str, str
         except (Exception, SystemExit) as error:  # noqa: BLE001 whatever importing foreign code raises is said of it
             traceback.print_exc()
             broken[name] = f"{target} cannot be imported: {type(error).__name__}: {error}"
-    return {"type": "Resolved", "absent": absent, "broken": broken}
+    return {"type": "Resolved", "absent": absent, "broken": broken, "outside": outside}
 
 
 def _found(target: str, inside: Sequence[str]) -> tuple[Callable[..., Any], str]:
@@ -127,9 +133,13 @@ def _found(target: str, inside: Sequence[str]) -> tuple[Callable[..., Any], str]
     return function, str(file)
 
 
+def _runnable(command: Sequence[str]) -> list[str]:
+    """Return the command with the arm's own Python, where it names Python."""
+    return [sys.executable if command[0] in ("python", "python3") else command[0], *command[1:]]
+
+
 def _program(command: Sequence[str]) -> Callable[[], bytes]:
-    own = sys.executable if command[0] in ("python", "python3") else command[0]
-    arguments = [own, *command[1:]]
+    arguments = _runnable(command)
 
     def run() -> bytes:
         done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, check=False)
@@ -213,7 +223,7 @@ def _leaf(value: Any) -> Iterator[bytes]:
 
 def _obey(command: dict[str, Any], worker: Worker | None) -> tuple[dict[str, Any], Worker | None]:
     if command["do"] == "resolve":
-        return resolve(command["targets"], command["inside"], command.get("tests")), worker
+        return resolve(command), worker
     if command["do"] == "start":
         worker = Worker(command)
         return {"type": "Started", "pid": os.getpid(), "loaded_from": worker.loaded_from}, worker
@@ -243,19 +253,19 @@ def _serve_test(start: dict[str, Any], replies: BinaryIO) -> None:
             _send(replies, _obey(json.loads(line), worker)[0])
         return worker.result
 
-    _pytest_side().run(start["test"], start["inside"], serve, Refused)
+    _beside("probe_pytest").run(start["test"], start["inside"], serve, Refused)
 
 
-def _pytest_side() -> Any:
-    """Return `probe_pytest.py`, which lies beside this file and is on no path here."""
-    spec = importlib.util.spec_from_file_location("probe_pytest", Path(__file__).with_name("probe_pytest.py"))
+def _beside(name: str) -> Any:
+    """Return a module that lies beside this file, and is on no path here."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     if spec is None or spec.loader is None:
-        raise Refused("Broken", "the installation of joulebench lacks gate/probe_pytest.py")
+        raise Refused("Broken", f"the installation of joulebench lacks gate/{name}.py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
-        message = f"the arm's interpreter {sys.executable} has no {error.name}; install pytest in it"
+        message = f"the arm's interpreter {sys.executable} has no {error.name}; install it there"
         raise Refused("Unusable", message) from error
     return module
 

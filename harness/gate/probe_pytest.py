@@ -9,7 +9,9 @@ The gate's own `energy` stands in for that of joulebench's plug-in, which need n
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -163,7 +165,7 @@ def run(nodeid: str, inside: Sequence[str], serve: Serve, refuse: Refuse) -> Non
     Raises: what `refuse` makes: no such test, one that fails, is skipped, or does not call `energy`.
     """
     plugin = OneTest(serve, refuse, inside)
-    code = pytest.main([*_options(), nodeid], plugins=[plugin])
+    code = int(pytest.main([*_options(), nodeid], plugins=[plugin]))
     if plugin.refusal is not None:
         raise plugin.refusal
     if plugin.items > 1:
@@ -171,7 +173,12 @@ def run(nodeid: str, inside: Sequence[str], serve: Serve, refuse: Refuse) -> Non
     if plugin.failure:
         raise refuse("TestFailed", f"{nodeid}: {plugin.failure[-SHOWN:]}")
     if plugin.items == 0:
-        raise refuse("Absent", f"there is no test {nodeid} (pytest ended with {int(code)})")
+        unloaded = _collected(nodeid.partition("::")[0]).failure
+        if unloaded:
+            raise refuse("TestFailed", f"{nodeid} cannot be loaded: {unloaded[-SHOWN:]}")
+        raise refuse("Absent", f"there is no test {nodeid} (pytest ended with {code})")
+    if plugin.called == 0 and code != pytest.ExitCode.OK:
+        raise refuse("TestFailed", f"{nodeid}: pytest ended with {code} before it ran the test; its log says why")
     if plugin.called == 0:
         raise refuse("Unusable", f"{nodeid} does not call `energy`, so there is nothing to measure in it")
 
@@ -188,8 +195,7 @@ def resolve(tests: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         if not Path(file).exists():
             absent |= {case: f"there is no {file} (for {nodeid})" for case, nodeid in mine.items()}
             continue
-        found = _Collected()
-        pytest.main([*_options(), "--collect-only", file], plugins=[found])
+        found = _collected(file)
         for case, nodeid in mine.items():
             if found.failure:
                 broken[case] = f"{file} cannot be loaded: {found.failure[-SHOWN:]}"
@@ -215,6 +221,19 @@ class _Collected:
     @pytest.fixture
     def energy(self) -> None:
         """Stand in for the plug-in's fixture; nothing runs while tests are only collected."""
+
+
+def _collected(file: str) -> _Collected:
+    """Return what pytest finds in a file; where it ends before it has looked, with its own words as the failure."""
+    found = _Collected()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main([*_options(), "--collect-only", file], plugins=[found])
+    sys.stderr.write(said.getvalue())
+    # A conftest.py or an option that does not work gives no report of the collection.
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not found.tests:
+        found.failure = found.failure or f"pytest ended with {int(code)}: {said.getvalue().strip()}"
+    return found
 
 
 def _same(found: str, nodeid: str) -> bool:

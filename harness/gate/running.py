@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.gate.arms import start_control
 from harness.gate.cohorts import MAX_WORKERS, Lab
@@ -139,6 +141,9 @@ def _measured(
         progress.total = len(cases)
         size = max(1, MAX_WORKERS // (2 * config.policy.forks))
         for first in range(0, len(cases), size):
+            if first and time.monotonic() >= deadline_s:
+                # Of the first cases faults are seen however short the budget; more workers would only overrun it.
+                break
             cohort = cases[first : first + size]
             share = len(cohort) / (len(cases) - first)
             until_s = time.monotonic() + share * max(0.0, deadline_s - time.monotonic())
@@ -174,6 +179,9 @@ def _concluded(config: GateConfig, gate: Gate, cases: Sequence[Gated], meters: M
         meters=dict.fromkeys(names, infos),
     )
     results = {result.name: result for result in said}
+    for name, more_s in gate.unconfirmed_s().items():
+        if results[name].verdict is Verdict.INCONCLUSIVE:
+            results[name] = msgspec.structs.replace(results[name], more_s=more_s)
     for name, reason in {**worthless, **lab.failed}.items():
         results[name] = result_without_blocks(config, name, Verdict.INVALID, reason)
     return {name: results[name] for name in names}

@@ -66,12 +66,13 @@ def build(
         base: a git ref; or a folder, which is copied; or a Python interpreter, which then runs head's code.
         head: a git ref; by default the working tree.
         command: run by the shell in each slot; `.venv/bin/python` of a slot is then used where it exists.
-        apart: a folder of the working tree that is no part of it, such as where results are written.
+        apart: a folder of the working tree where results are written: what git does not track there is no part of it.
 
-    Raises: UsageError: no git repository, an unknown ref, a build that fails, no room for the slots.
+    Raises: UsageError: no git repository, an unknown ref, a build that fails, no room for the slots, an `apart` that
+        holds the project.
     """
     top, prefix = _repository(project)
-    tree = _Tree(top, prefix, _apart(top, apart))
+    tree = _Tree(top, prefix, _untracked(top, project, apart))
     with tempfile.TemporaryDirectory(prefix="joulebench-gate-", ignore_cleanup_errors=True) as scratch:
         try:
             slots = _laid_out(tree, base, head, Path(scratch).resolve())
@@ -88,18 +89,27 @@ def build(
 
 
 def environment(built: Built) -> dict[str, str]:
-    """Return `PYTHONPATH` of an arm: its root, and `src` where the project keeps its packages there."""
+    """Return where an arm finds its modules and programs.
+
+    `PYTHONPATH` begins with its root, and `src` where the project keeps its packages there; `PATH` with the folder of
+    its Python, where an environment has its programs.
+    """
     own = [str(built.root), *([str(built.root / "src")] if (built.root / "src").is_dir() else [])]
-    inherited = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([*own, *([inherited] if inherited else [])])}
+    programs = built.python.parent
+    found = {
+        "PYTHONPATH": os.pathsep.join(filter(None, (*own, os.environ.get("PYTHONPATH")))),
+        "PATH": os.pathsep.join([str(programs), *os.get_exec_path()]),
+    }
+    # A program that is told of an environment must be told of the arm's, not of the caller's.
+    return found | ({"VIRTUAL_ENV": str(programs.parent)} if (programs.parent / "pyvenv.cfg").is_file() else {})
 
 
 class _Tree(NamedTuple):
-    """A repository, where the project lies in it, and what of its working tree to look at."""
+    """A repository, where the project lies in it, and which untracked files of its working tree to look at."""
 
     top: Path
     prefix: str
-    pathspec: tuple[str, ...]
+    untracked: tuple[str, ...]
 
 
 def _laid_out(tree: _Tree, base: str, head: str | None, scratch: Path) -> Slots:
@@ -118,10 +128,16 @@ def _last_words(error: OSError | subprocess.CalledProcessError) -> str:
     return error.strerror or str(error)[:300]
 
 
-def _apart(top: Path, folder: Path | None) -> tuple[str, ...]:
-    if folder is None or not folder.resolve().is_relative_to(top.resolve()):
+def _untracked(top: Path, project: Path, apart: Path | None) -> tuple[str, ...]:
+    """Return the pathspec of the files that git does not track and that are part of the working tree all the same."""
+    if apart is None or not apart.resolve().is_relative_to(top.resolve()):
         return ()
-    return ("--", ".", f":(top,exclude,literal){folder.resolve().relative_to(top.resolve())}")
+    if project.resolve().is_relative_to(apart.resolve()):
+        raise UsageError(
+            f"results in {apart} would be taken for files of head: the project lies there; name a folder of their own, "
+            f"for example --results {apart / 'results'}"
+        )
+    return ("--", ".", f":(top,exclude,literal){apart.resolve().relative_to(top.resolve())}")
 
 
 def _copied(built: Built, place: Path) -> Built:
@@ -145,7 +161,10 @@ def _repository(project: Path) -> tuple[Path, str]:
 
 def _base(tree: _Tree, base: str, head: str | None, place: Path) -> tuple[Arm, Built]:
     path = Path(base).expanduser()
-    if path.is_dir() and _commit(tree.top, base) is None:
+    # Files and folders may be called like a branch.
+    if _commit(tree.top, base) is not None:
+        return _of_git(tree, base, place)
+    if path.is_dir():
         shutil.copytree(path, place, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__"))
         arm = Arm(ref=base, commit=None, dirty=False, lock_sha256=dependencies(place).sha256)
         return arm, Built(place=place, root=place, python=Path(sys.executable))
@@ -162,7 +181,7 @@ def _of_git(tree: _Tree, ref: str | None, place: Path) -> tuple[Arm, Built]:
     place.mkdir()
     if ref is None:
         commit = _commit(tree.top, "HEAD")
-        dirty = commit is None or bool(_git(tree.top, "status", "--porcelain", *tree.pathspec))
+        dirty = commit is None or bool(_changes(tree))
         _copy_tree(tree, place)
     else:
         commit, dirty = _known_commit(tree.top, ref), False
@@ -173,9 +192,14 @@ def _of_git(tree: _Tree, ref: str | None, place: Path) -> tuple[Arm, Built]:
     return arm, Built(place=place, root=root, python=Path(sys.executable))
 
 
+def _changes(tree: _Tree) -> str:
+    tracked = _git(tree.top, "status", "--porcelain", "--untracked-files=no")
+    return tracked + _git(tree.top, "ls-files", "--others", "--exclude-standard", *tree.untracked)
+
+
 def _copy_tree(tree: _Tree, place: Path) -> None:
-    kinds = ("--cached", "--others", "--exclude-standard", "--deduplicate")
-    listed = _git(tree.top, "ls-files", "-z", *kinds, *tree.pathspec)
+    listed = _git(tree.top, "ls-files", "-z", "--cached", "--deduplicate")
+    listed += _git(tree.top, "ls-files", "-z", "--others", "--exclude-standard", *tree.untracked)
     for name in filter(None, listed.split("\0")):
         source, target = tree.top / name, place / name
         if source.is_symlink() or source.is_file():

@@ -1,6 +1,7 @@
 """The stages of a gate for some cases: looks until they are decided, then a confirmation of what was found.
 
-Where time is short, the cases that the least more evidence would decide go first.
+Where time is short, the cases that the least more evidence would decide go first, and measuring ends early enough for
+what is found last to be confirmed: a regression without its confirmation fails nothing.
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 from harness.gate import concluding, deciding
 from harness.gate.cohorts import Cohort, Lab, Step, steps
 from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence, Terms
 from harness.gate.forks import Gated
-from harness.gate.keys import MIN_BLOCKS
+from harness.gate.keys import MIN_BLOCKS, RECURRENCE
 from harness.gate.model import CaseResult, Policy, Stage
 
 CONFIRM_SHARE = 0.5
 """Blocks of a confirmation over those that the main stage allows."""
+
+RESERVE_SHARE = 0.5
+"""Most of their time that cases leave for a confirmation that may be needed: with more, little would be found."""
+
+_SPARE = 1.1
+"""Time that is kept for confirmations over what they are reckoned to take: no two blocks take alike."""
 
 
 class Deciding(NamedTuple):
@@ -64,6 +73,24 @@ class Gate:
             if name in self.decided and self.decided[name].kind is Kind.SUSPECTED and name not in self.lab.failed
         ]
 
+    def suspicious(self, names: Sequence[str]) -> list[str]:
+        """Return the open cases that may yet be found costlier: all but those whose last look points elsewhere."""
+        seen = {name: self.latest[name].estimate if name in self.latest else None for name in self.open(names)}
+        least = {name: self.terms[name].up_to + RECURRENCE * self.terms[name].policy.min_effect for name in seen}
+        return [name for name, estimate in seen.items() if estimate is None or estimate.change >= least[name]]
+
+    def confirming_s(self, name: str) -> float:
+        """Return how long one confirmation of a case takes: starting its forks, and their blocks."""
+        policy, lab = self.policy, self.lab
+        each = math.ceil(_confirm_blocks(policy) / policy.forks)
+        return policy.forks * (lab.start_s.get(name, 0.0) + each * lab.block_s.get(name, 0.0))
+
+    def unconfirmed_s(self) -> dict[str, float]:
+        """Return the seconds of the confirmations for which there was no time, by case."""
+        runs = {name: self.recurrences.get(name, []) for name in self.suspects(list(self.terms))}
+        missing = {name: self.policy.confirmations - len(each) for name, each in runs.items() if _again(each)}
+        return {name: max(1.0, number * self.confirming_s(name)) for name, number in missing.items() if number > 0}
+
 
 def measure(gate: Gate, cases: Sequence[Gated], until_s: float) -> None:
     """Measure some cases to their decision, or until their share of the budget is spent; confirm what was found."""
@@ -76,17 +103,23 @@ def measure(gate: Gate, cases: Sequence[Gated], until_s: float) -> None:
         raise
     cohort.close()
     for number in range(1, gate.policy.confirmations + 1):
-        suspects = [name for name in gate.suspects(names) if all(r.again for r in gate.recurrences.get(name, ()))]
+        runs = {name: gate.recurrences.get(name, []) for name in gate.suspects(names)}
+        suspects = [name for name, each in runs.items() if len(each) == number - 1 and _again(each)]
         if suspects and not _confirm(gate, [case for case in cases if case.name in suspects], number):
             return
 
 
+def _again(runs: Sequence[Recurrence]) -> bool:
+    return all(run.again for run in runs)
+
+
 def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float) -> None:
+    began_s = time.monotonic()
     plan = steps(gate.policy, gate.policy.blocks, gate.policy.looks, cohort.begin())
     reached = dict.fromkeys(names, 0)
     while waiting := [name for name in gate.open(names) if reached[name] < len(plan)]:
-        ends_s = min(until_s, gate.deadline_s) - _reserve_s(gate, names)
-        active = _first(gate, waiting, reached, ends_s)
+        ends_s = partial(_ends_s, gate, names, waiting, began_s, until_s)
+        active = _first(gate, waiting, reached, ends_s())
         step = plan[reached[active[0]]]
         if not cohort.advance(active, step, ends_s):
             # Blocks that were made count: when time ends, the look that comes next is taken early.
@@ -127,25 +160,44 @@ def _first(gate: Gate, waiting: Sequence[str], reached: Mapping[str, int], ends_
     return [name for name in fitting if reached[name] == nearest]
 
 
-def _reserve_s(gate: Gate, names: Sequence[str]) -> float:
-    """Return the seconds that confirming what was found will take."""
-    blocks = _confirm_blocks(gate.policy) * gate.policy.confirmations
-    return sum(gate.lab.block_s.get(name, 0.0) * blocks for name in gate.suspects(names))
+def _ends_s(gate: Gate, names: Sequence[str], waiting: Sequence[str], began_s: float, until_s: float) -> float:
+    """Return when measuring must end for the confirmations of what was found, and of one more finding.
+
+    The former are taken out of the cases' share of the budget, `until_s`. The latter, of the cheapest case in which
+    one may be found, can take its time from the cases to come, and is left out where it would take too much.
+    """
+    stages = _SPARE * gate.policy.confirmations
+    found_s = stages * sum(map(gate.confirming_s, gate.suspects(names)))
+    open_s = stages * min(map(gate.confirming_s, gate.suspicious(waiting)), default=0.0)
+    if open_s > RESERVE_SHARE * (gate.deadline_s - found_s - began_s):
+        open_s = 0.0
+    return min(until_s, gate.deadline_s - open_s) - found_s
 
 
 def _confirm_blocks(policy: Policy) -> int:
     return max(MIN_BLOCKS, math.ceil(CONFIRM_SHARE * policy.blocks))
 
 
+def _in_time(gate: Gate, cases: Sequence[Gated]) -> list[Gated]:
+    """Return the cases that the time left is enough to confirm, as many as possible: half a confirmation is none."""
+    left_s = _SPARE * (gate.deadline_s - time.monotonic())
+    cheapest = sorted((case.name for case in cases), key=gate.confirming_s)
+    taken_s = dict(zip(cheapest, accumulate(map(gate.confirming_s, cheapest)), strict=True))
+    return [case for case in cases if taken_s[case.name] <= left_s]
+
+
 def _confirm(gate: Gate, cases: Sequence[Gated], number: int) -> bool:
     """Run one confirmation; return whether there was time for it."""
+    cases = _in_time(gate, cases)
+    if not cases:
+        return False
     policy, lab = gate.policy, gate.lab
     first_fork = number * policy.forks
     cohort = Cohort(lab, cases, Stage.CONFIRM, first_fork=first_fork)
     names = [case.name for case in cases]
     try:
         plan = steps(policy, _confirm_blocks(policy), 1, cohort.begin())
-        done = all(cohort.advance(names, step, gate.deadline_s) for step in plan)
+        done = all(cohort.advance(names, step, lambda: gate.deadline_s) for step in plan)
     except BaseException:
         cohort.kill()
         raise

@@ -29,6 +29,9 @@ from harness.records import Case, Measured, Phase
 SOURCE = Path(__file__).resolve().parents[2]
 """Where the gate's own joulebench lies; after the slot's on the path."""
 
+SHOWN = 400
+"""Characters of an arm's last words that an error message shows."""
+
 _ADVICE = "a slot that takes so long cannot be gated: make the suite smaller"
 
 
@@ -87,30 +90,16 @@ class SuiteWorker:
         return self._session.receive(timeout_s)
 
 
-def expand(target: SuiteTarget, built: Built, log: Path) -> dict[str, SuiteCase]:
+def expand(target: SuiteTarget, built: Built, arm: str, log: Path, timeout_s: float) -> dict[str, SuiteCase]:
     """Return the infer cases that this arm would run, by the name they have in the gate; none where it has no suite.
 
-    Raises: ConfigError: the arm cannot plan its suite.
+    Raises: ConfigError: the arm cannot plan its suite, or not within `timeout_s`.
     """
     file = built.root / target.suite
     if not file.is_file():
         return {}
-    arguments = ["-m", "harness", "plan", target.suite, "--json", *(["-k", target.k] if target.k else [])]
-    with log.open("ab") as stderr:
-        done = subprocess.run(
-            [os.fspath(built.python), "-P", *arguments],
-            cwd=built.root,
-            env={**os.environ, **_surroundings(built)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise ConfigError(f"{target.suite} cannot be planned in {built.root}; {log} says why")
+    planned = [(_case(row, arm), row) for row in _plan(target, built, arm, log, timeout_s)]
     suite = config.load_suite(file)
-    rows = msgspec.json.decode(done.stdout)["run"]
-    planned = [(_case(row), row) for row in rows]
     training = {case.case_id: case for case, _ in planned if case.phase is Phase.TRAIN}
     found: dict[str, SuiteCase] = {}
     seen: Counter[str] = Counter()
@@ -121,6 +110,29 @@ def expand(target: SuiteTarget, built: Built, log: Path) -> dict[str, SuiteCase]
             name = name if seen[name] == 1 else f"{name}#{seen[name]}"
             found[name] = SuiteCase(case, training[case.trained_by], _slice_size(suite, row), file)
     return found
+
+
+def _plan(target: SuiteTarget, built: Built, arm: str, log: Path, timeout_s: float) -> list[dict[str, Any]]:
+    arguments = ["-m", "harness", "plan", target.suite, "--json", *(["-k", target.k] if target.k else [])]
+    try:
+        with log.open("ab") as stderr:
+            done = subprocess.run(
+                [os.fspath(built.python), "-P", *arguments],
+                cwd=built.root,
+                env={**os.environ, **_surroundings(built)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                timeout=timeout_s,
+                check=True,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"{arm} did not plan {target.suite} within {timeout_s:.0f} s; its log is {log}") from error
+    except subprocess.CalledProcessError as error:
+        said = log.read_text(encoding="utf-8", errors="replace").strip()[-SHOWN:]
+        raise ConfigError(f"{arm} cannot plan {target.suite}: {said}; its log is {log}") from error
+    rows: list[dict[str, Any]] = msgspec.json.decode(done.stdout)["run"]
+    return rows
 
 
 def unlike(base: SuiteCase, head: SuiteCase) -> str | None:
@@ -194,12 +206,12 @@ def _surroundings(built: Built) -> Mapping[str, str]:
     return {"PYTHONPATH": os.pathsep.join([environment(built)["PYTHONPATH"], str(SOURCE)])}
 
 
-def _case(row: dict[str, Any]) -> Case:
+def _case(row: dict[str, Any], arm: str) -> Case:
     plain = {key: value for key, value in row.items() if key in Case.__struct_fields__}
     try:
         return msgspec.convert(plain, Case)
     except msgspec.ValidationError as error:
-        raise WorkerFailed(f"an arm plans a case that this joulebench cannot read: {error}") from error
+        raise WorkerFailed(f"{arm} plans a case that this joulebench cannot read: {error}") from error
 
 
 def _clocks(measured: Measured) -> Repeated:

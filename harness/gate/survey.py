@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from harness import workloads
 from harness.errors import ConfigError, WorkerFailed
-from harness.gate import arms, suites
-from harness.gate.arms import Resolved, Worker
+from harness.gate import arms, resolving, suites
+from harness.gate.arms import Single, Worker
 from harness.gate.forks import HEAD, Gated
 from harness.gate.model import CaseResult, Verdict
+from harness.gate.resolving import Resolved
 from harness.gate.slots import Built, Pair, Slots
 from harness.gate.suites import SuiteCase
-from harness.gate.targets import CallableTarget, CommandTarget, GateConfig, PytestTarget, SuiteTarget, load
+from harness.gate.targets import CommandTarget, GateConfig, PytestTarget, SuiteTarget, Target, load
 from harness.gate.terms import result_without_blocks
 from harness.meters.window import MeterWindow
 
@@ -46,6 +47,8 @@ class _Survey:
         self.logs, self.scratch = folders
         self.cases: list[Gated] = []
         self.settled: list[CaseResult] = []
+        self.notes: list[str] = []
+        self.before: dict[str, Target] = {}
 
     def settle(self, name: str, verdict: Verdict, reason: str) -> None:
         self.settled.append(result_without_blocks(self.config, name, verdict, reason))
@@ -76,61 +79,136 @@ def survey(
     """
     found = _Survey(config, slots, meters, folders)
     say("looking for the cases in base and head")
-    _single(found, matches)
+    _look_back(found, file_name)
+    _single(found, file_name, matches)
     for target in config.cases:
         if isinstance(target, SuiteTarget):
             _of_suite(found, target, matches, say)
-    notes = _vanished(found, file_name, matches)
-    return Found(cases=tuple(found.cases), settled=tuple(found.settled), notes=notes)
+    _vanished(found, file_name, matches)
+    return Found(cases=tuple(found.cases), settled=tuple(found.settled), notes=tuple(found.notes))
 
 
-def _single(found: _Survey, matches: Callable[[str], bool]) -> None:
+def _look_back(found: _Survey, file_name: str) -> None:
+    """Read what base's own configuration gates: what head's no longer does is no pass."""
+    path = found.slots.pairs[0].base.root / file_name
+    if not path.is_file():
+        found.notes.append(f"base has no {file_name}, so cases that it gated by another file are not seen")
+        return
+    try:
+        found.before = {_name(case): case for case in load(path).cases}
+    except ConfigError as error:
+        found.notes.append(
+            f"base's {file_name} cannot be read, so cases that were taken out of it are not seen: {error}"
+        )
+
+
+def _single(found: _Survey, file_name: str, matches: Callable[[str], bool]) -> None:
     pair = found.slots.pairs[0]
     wanted = [case for case in found.config.cases if not isinstance(case, SuiteTarget) and matches(case.name)]
-    targets = {case.name: case.target for case in wanted if isinstance(case, CallableTarget)}
-    tests = {case.name: case.pytest for case in wanted if isinstance(case, PytestTarget)}
-    base, head = Resolved(absent={}, broken={}), Resolved(absent={}, broken={})
-    if targets or tests:
-        base = arms.resolve(pair.base, targets, found.logs / "resolve-base.log", TIMEOUT_S, tests)
-        head = arms.resolve(pair.head, targets, found.logs / "resolve-head.log", TIMEOUT_S, tests)
+    if not wanted:
+        return
+    base = resolving.resolve(pair.base, wanted, found.logs / "resolve-base.log", TIMEOUT_S)
+    head = resolving.resolve(pair.head, wanted, found.logs / "resolve-head.log", TIMEOUT_S)
     for case in wanted:
         name = case.name
+        before = found.before.get(name, case)
         if name in base.absent and name in head.absent:
             raise ConfigError(f"case {name!r}: neither base nor head has it: {head.absent[name]}")
         if name in head.absent:
             found.settle(name, Verdict.VANISHED, f"base has it, head does not: {head.absent[name]}")
+        elif name in base.absent and _what(before) != _what(case):
+            was = f"its target changed, base's {file_name} gates {_what(before)}"
+            found.settle(name, Verdict.VANISHED, f"{was}; base does not have what head gates: {base.absent[name]}")
         elif name in base.absent:
             found.settle(name, Verdict.NEW, f"head has it, base does not: {base.absent[name]}")
         elif name in head.broken or name in base.broken:
-            arm, why = ("head", head) if name in head.broken else ("base", base)
-            found.settle(name, Verdict.INVALID, f"{arm}: {why.broken[name]}")
+            arm, why = ("head", head.broken) if name in head.broken else ("base", base.broken)
+            found.settle(name, Verdict.INVALID, f"{arm}: {why[name]}")
+        elif reason := _same_program(found, name, base, head):
+            found.settle(name, Verdict.INVALID, reason)
         else:
+            if before != case:
+                found.notes.append(f"{name} stands otherwise in base's {file_name}; both arms do what head's says")
             start = partial(_start_probe, case, found.meters)
             found.cases.append(Gated(name=name, agree=True, metric="score", start=start))
 
 
-def _start_probe(
-    case: CallableTarget | CommandTarget | PytestTarget, meters: MeterWindow, arm: str, pair: Pair, seed: int, log: Path
-) -> Worker:
+def _same_program(found: _Survey, name: str, base: Resolved, head: Resolved) -> str | None:
+    """Return why a command cannot be gated: both arms start one installed package, and name nothing that could differ.
+
+    Another program that is one file in both arms (`make`, a compiled tool) may read what differs from its folder, which
+    nobody can tell from outside; a note says so.
+    """
+    mine, other = head.outside.get(name), base.outside.get(name)
+    if mine is None or other is None or mine.file != other.file:
+        return None
+    if mine.names or not mine.package:
+        named = f" ({', '.join(mine.names)})" if mine.names else ""
+        found.notes.append(
+            f"{name}: both arms start {mine.file}, which lies outside the slots; only what that reads of the slots"
+            f"{named} is compared"
+        )
+        return None
+    return (
+        f"both arms start {mine.file}, which lies outside the slots, so both would measure the same code; install it "
+        'in each slot with --build "COMMAND", or name what it runs of the repository, as in [bash, bench.sh]'
+    )
+
+
+def _name(case: Target) -> str:
+    return case.stem if isinstance(case, SuiteTarget) else case.name
+
+
+def _what(case: Target) -> str:
+    """Return what a case gates, as its entry says."""
+    if isinstance(case, SuiteTarget):
+        return f"the suite {case.suite}"
+    if isinstance(case, CommandTarget):
+        return " ".join(case.command)
+    return case.pytest if isinstance(case, PytestTarget) else case.target
+
+
+def _start_probe(case: Single, meters: MeterWindow, arm: str, pair: Pair, seed: int, log: Path) -> Worker:
     return arms.start_probe(case, arm, _built(pair, arm), seed=seed, log=log, meters=meters)
 
 
 def _of_suite(found: _Survey, target: SuiteTarget, matches: Callable[[str], bool], say: Callable[[str], None]) -> None:
     pair = found.slots.pairs[0]
-    base = suites.expand(target, pair.base, found.logs / "plan-base.log")
-    head = suites.expand(target, pair.head, found.logs / "plan-head.log")
+    base = _gated_before(found, target) | suites.expand(
+        target, pair.base, "base", found.logs / "plan-base.log", TIMEOUT_S
+    )
+    head = suites.expand(target, pair.head, "head", found.logs / "plan-head.log", TIMEOUT_S)
     if not base and not head:
         raise ConfigError(f"{target.suite}: neither base nor head has an infer case of it that can run here")
     models: dict[str, Path | str] = {}
     for name in filter(matches, {**base, **head}):
         if name not in head:
-            found.settle(name, Verdict.VANISHED, f"base has it, the suite {target.suite} of head does not")
+            found.settle(name, Verdict.VANISHED, f"base has it, {_chosen(target)} of head does not")
         elif name not in base:
             found.settle(name, Verdict.NEW, f"head has it, the suite {target.suite} of base does not")
         elif reason := suites.unlike(base[name], head[name]):
             found.settle(name, Verdict.INVALID, f"{reason}; unlike work cannot be compared")
         else:
             _modelled(found, name, (base[name], head[name]), models, say)
+
+
+def _gated_before(found: _Survey, target: SuiteTarget) -> dict[str, SuiteCase]:
+    """Return what base's own entry of a suite gates, where it is another one: another file, or more of it."""
+    before = found.before.get(target.stem)
+    if not isinstance(before, SuiteTarget) or (before.suite, before.k) == (target.suite, target.k):
+        return {}
+    base = found.slots.pairs[0].base
+    try:
+        return suites.expand(before, base, "base", found.logs / "plan-base-before.log", TIMEOUT_S)
+    except ConfigError as error:
+        found.notes.append(
+            f"what base gated of {target.stem} is not known, so cases that were dropped are not seen: {error}"
+        )
+        return {}
+
+
+def _chosen(target: SuiteTarget) -> str:
+    return f"the suite {target.suite}{f' with k: {target.k}' if target.k else ''}"
 
 
 def _modelled(
@@ -170,18 +248,9 @@ def _built(pair: Pair, arm: str) -> Built:
     return pair.head if arm == HEAD else pair.base
 
 
-def _vanished(found: _Survey, file_name: str, matches: Callable[[str], bool]) -> tuple[str, ...]:
-    """Note the cases that only base's own configuration names: what is no longer gated is no pass."""
-    path = found.slots.pairs[0].base.root / file_name
-    if not path.is_file():
-        return ()
-    try:
-        before = load(path)
-    except ConfigError as error:
-        return (f"base's {file_name} cannot be read, so cases that were taken out of it are not seen: {error}",)
-    names = {case.stem if isinstance(case, SuiteTarget) else case.name for case in found.config.cases}
-    for case in before.cases:
-        name = case.stem if isinstance(case, SuiteTarget) else case.name
+def _vanished(found: _Survey, file_name: str, matches: Callable[[str], bool]) -> None:
+    """Settle the cases that only base's own configuration names."""
+    names = {_name(case) for case in found.config.cases}
+    for name in found.before:
         if name not in names and matches(name):
             found.settle(name, Verdict.VANISHED, f"base's {file_name} gates it, head's does not")
-    return ()

@@ -26,7 +26,7 @@ import msgspec
 import yaml
 
 from harness.errors import ConfigError
-from harness.gate.keys import MIN_BLOCKS, MIN_FORKS
+from harness.gate.limits import out_of_bounds
 from harness.gate.model import Policy
 from harness.records import Frozen
 from harness.yamlfile import line_of, path_of, read_mapping
@@ -176,7 +176,7 @@ def load(path: Path, *, today: dt.date | None = None) -> GateConfig:
     file: _File = _converted(document, _File, (), path, node)
     cases = tuple(_case(row, ("cases", str(place)), path, node) for place, row in enumerate(file.cases))
     policy = _changed(Policy(), file.gate, _Promises.__struct_fields__)
-    _check(cases, policy, file, path, node)
+    _check(cases, file, path, node)
     day = today or dt.datetime.now(dt.UTC).date()
     return GateConfig(
         policy=policy,
@@ -247,7 +247,7 @@ def _problem(target: Target) -> tuple[str, str] | None:
     return None if target.threads >= 1 else ("threads", "must be 1 or more")
 
 
-def _check(cases: tuple[Target, ...], policy: Policy, file: _File, path: Path, node: yaml.Node) -> None:
+def _check(cases: tuple[Target, ...], file: _File, path: Path, node: yaml.Node) -> None:
     if not cases:
         raise _error(path, node, ("cases",), f"name at least one case, for example\n\n{EXAMPLE}")
     names: set[str] = set()
@@ -257,21 +257,12 @@ def _check(cases: tuple[Target, ...], policy: Policy, file: _File, path: Path, n
             what = f"the name {name!r} stands twice; keep one" if name else "must not be empty"
             raise _error(path, node, ("cases", str(place), "name"), what)
         names.add(name)
-    bounds: list[tuple[str, bool, str]] = [
-        ("alpha", 0 < policy.alpha < 0.5, "must lie between 0 and 50%"),
-        ("min_effect", policy.min_effect >= 0, "must not be negative"),
-        ("tolerance", policy.tolerance > 0, "must be above zero"),
-        ("looks", policy.looks >= 1, "must be 1 or more"),
-        ("forks", policy.forks >= MIN_FORKS, f"must be {MIN_FORKS} or more: fewer never decide anything"),
-        ("blocks", policy.blocks >= MIN_BLOCKS, f"must be {MIN_BLOCKS} or more: fewer never decide anything"),
-        ("confirmations", policy.confirmations >= 0, "must not be negative"),
-        ("control_drift", policy.control_drift > 0, "must be above zero"),
-        ("quality_loss", policy.quality_loss >= 0, "must not be negative"),
-        ("slot_s", policy.slot_s > 0, "must be longer than zero"),
-    ]
-    for key, holds, what in bounds:
-        if not holds:
-            raise _error(path, node, ("gate", key), what)
+    sections: list[tuple[tuple[str, ...], Frozen]] = [(("gate",), file.gate)]
+    sections += [(("overrides", pattern), override) for pattern, override in file.overrides.items()]
+    sections += [(("accept", str(place)), entry) for place, entry in enumerate(file.accept)]
+    for where, section in sections:
+        if wrong := out_of_bounds(section):
+            raise _error(path, node, (*where, wrong[0]), wrong[1])
     twice = [e.case for place, e in enumerate(file.accept) if e.case in {o.case for o in file.accept[:place]}]
     if twice:
         raise _error(path, node, ("accept",), f"the case {twice[0]!r} is accepted twice; keep one entry")

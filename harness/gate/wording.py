@@ -95,9 +95,12 @@ def more_s(case: CaseResult) -> float | None:
     return case.more_s
 
 
-def change_of(log_ratio: float) -> float:
-    """Return the relative change of log(head / base): 0.041 is 4.1 % more."""
-    return math.expm1(log_ratio)
+def blocks_needed(case: CaseResult) -> int | None:
+    """Return to what `gate.blocks` must be raised so that more time settles a case, None where it need not."""
+    if more_s(case) is None or case.more_blocks is None or case.estimate is None:
+        return None
+    needed = case.estimate.blocks + case.more_blocks
+    return math.ceil(needed / 10) * 10 if needed > case.blocks_allowed else None
 
 
 def p_value(p: float) -> str:
@@ -129,9 +132,19 @@ def false_alarms(result: GateResult) -> str:
 
 
 def family(result: GateResult, case: CaseResult) -> int:
-    """Return over how many cases the p-values of this one were adjusted: advisory cases are a family of their own."""
+    """Return over how many cases the p-values of this one were adjusted: advisory cases are a family of their own.
+
+    Where nothing was looked at block by block (a stored base), all cases that both sides have were compared.
+    """
+    if case.family:
+        return case.family
     there = (other for other in result.cases if other.verdict not in (Verdict.VANISHED, Verdict.NEW))
     return sum(other.advisory is case.advisory for other in there)
+
+
+def scored(result: GateResult) -> bool:
+    """Say whether any case has item scores: calling quality worse is a promise of its own, at alpha again."""
+    return any(case.quality is not None for case in result.cases)
 
 
 def reproduce(result: GateResult) -> str:

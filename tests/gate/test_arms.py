@@ -1,18 +1,23 @@
 """One worker of one arm: what it loads, what its clocks say, and what it refuses."""
 
 import math
+import os
+import signal
 import sys
 import textwrap
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 from harness.errors import WorkerFailed
-from harness.gate.arms import Reported, resolve, start_probe
-from harness.gate.control import kernel
+from harness.gate.arms import Reported, start_control, start_probe
+from harness.gate.control import TARGET, kernel
 from harness.gate.probe import Refused, digest
+from harness.gate.resolving import resolve
 from harness.gate.slots import Built
+from harness.gate.suites import SOURCE
 from harness.gate.targets import CallableTarget, CommandTarget
 from harness.meters import open_meters
 from harness.records import Provenance
@@ -86,7 +91,7 @@ def slot(tmp_path):
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(textwrap.dedent(text), encoding="utf-8")
-    return Built(place=root, root=root, python=sys.executable)
+    return Built(place=root, root=root, python=Path(sys.executable))
 
 
 @pytest.fixture
@@ -212,7 +217,8 @@ def test_targets_that_are_absent_are_told_from_those_that_cannot_be_loaded(slot,
         "stranger": "stranger:f",
         "outside": "json:dumps",
     }
-    found = resolve(slot, targets, tmp_path / "log", TIMEOUT_S)
+    cases = [CallableTarget(name=name, target=target) for name, target in targets.items()]
+    found = resolve(slot, cases, tmp_path / "log", TIMEOUT_S)
     assert found.absent == {
         "method": "work has no Answer.fields (for work:Answer.fields)",
         "gone": "there is no module nowhere (for nowhere:spin)",
@@ -222,6 +228,24 @@ def test_targets_that_are_absent_are_told_from_those_that_cannot_be_loaded(slot,
     assert "No module named 'nowhere_to_be_found'" in found.broken["stranger"]
     assert "so both arms would measure the same code" in found.broken["outside"]
     assert "fine" not in found.broken
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import os\nos._exit(0)\n", "ended with exit code 0 before its work was done"),
+        ("import os\nos.kill(os.getpid(), 11)\n", "was ended by SIGSEGV"),
+        ("while True: pass\n", "said nothing for 1 s and was ended"),
+    ],
+)
+def test_a_target_that_takes_the_process_with_it_is_broken_and_no_other(slot, tmp_path, text, message):
+    (slot.root / "fatal.py").write_text(text, encoding="utf-8")
+    targets = {"fatal": "fatal:f", "fine": "work:spin", "gone": "work:gone"}
+    cases = [CallableTarget(name=name, target=target) for name, target in targets.items()]
+    found = resolve(slot, cases, tmp_path / "log", 1)
+    assert found.broken.keys() == {"fatal"}
+    assert message in found.broken["fatal"]
+    assert found.absent.keys() == {"gone"}
 
 
 @pytest.mark.parametrize(
@@ -250,6 +274,18 @@ def test_a_result_that_shows_only_its_address_has_no_checksum():
 
 def test_the_control_is_the_same_every_time():
     assert kernel() == kernel()
+
+
+def test_a_control_that_dies_is_started_anew_within_its_slot(meters, tmp_path, request):
+    here = Built(place=SOURCE, root=SOURCE, python=Path(sys.executable))
+    control = start_control(TARGET, here, log=tmp_path / "log", meters=meters)
+    request.addfinalizer(control.kill)
+    control.ready(TIMEOUT_S)
+    before, died = control.run(1, 0, TIMEOUT_S).slot, control.pid
+    os.kill(died, signal.SIGKILL)
+    after = control.run(1, 0, TIMEOUT_S).slot
+    assert control.pid != died
+    assert (after.checksum, after.arm) == (before.checksum, "control")
 
 
 def test_a_slot_without_a_reading_says_why_and_holds_no_number(start, meters, monkeypatch):

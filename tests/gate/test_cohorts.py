@@ -23,6 +23,10 @@ POLICY = Policy(forks=6, blocks=24, looks=2, confirmations=1)
 FOREVER = math.inf
 
 
+def never():
+    return FOREVER
+
+
 class Simulated:
     """A worker that draws so many joules a task, and dies where it is told to."""
 
@@ -124,13 +128,20 @@ def test_forks_that_do_not_fit_come_in_waves_with_a_look_after_whole_ones():
     )
 
 
+def test_every_fork_gets_as_many_blocks_which_may_be_a_few_more():
+    policy = Policy(forks=6, blocks=160)
+    last = steps(policy, policy.blocks, policy.looks, policy.forks)[-1]
+    assert last.last * last.blocks == policy.most_blocks == 162
+    assert Policy().most_blocks == Policy().blocks
+
+
 def test_a_step_brings_every_fork_of_every_case_to_its_blocks(world):
     cohort = Cohort(world.lab, [world.case("a"), world.case("b")], Stage.MAIN)
     assert cohort.begin() == 6
-    assert cohort.advance(["a", "b"], Step(0, 6, 2, 1), FOREVER)
+    assert cohort.advance(["a", "b"], Step(0, 6, 2, 1), never)
     assert counts(world.lab.blocks["a"]) == dict.fromkeys(range(6), 2)
     assert counts(world.lab.blocks["b"]) == dict.fromkeys(range(6), 2)
-    assert cohort.advance(["b"], Step(0, 6, 4, 2), FOREVER)
+    assert cohort.advance(["b"], Step(0, 6, 4, 2), never)
     assert len(world.lab.blocks["a"]) == 12
     assert len(world.lab.blocks["b"]) == 24
     assert len(world.kept) == 36
@@ -140,7 +151,7 @@ def test_a_step_brings_every_fork_of_every_case_to_its_blocks(world):
 
 def test_cases_take_turns_within_a_round(world):
     cohort = Cohort(world.lab, [world.case("a"), world.case("b")], Stage.MAIN)
-    cohort.advance(["a", "b"], Step(0, 6, 3, 1), FOREVER)
+    cohort.advance(["a", "b"], Step(0, 6, 3, 1), never)
     for first in range(0, 36, 12):
         assert collections.Counter(block.case for block in world.kept[first : first + 12]) == {"a": 6, "b": 6}
 
@@ -150,14 +161,14 @@ def test_forks_use_both_pairs_of_places_equally_and_a_confirmation_exchanges_the
     for stage in Stage:
         world = World(tmp_path)
         cohort = Cohort(world.lab, [world.case()], stage)
-        cohort.advance(["a"], Step(0, 6, 1, 1), FOREVER)
+        cohort.advance(["a"], Step(0, 6, 1, 1), never)
         used[stage] = [place for arm, place, _ in world.started if arm == "head"]
     assert collections.Counter(used[Stage.MAIN]) == {"one": 3, "two": 3}
     assert all(before != after for before, after in zip(used[Stage.MAIN], used[Stage.CONFIRM], strict=True))
 
 
 def test_both_arms_of_a_fork_start_with_the_same_seed_in_random_order(world):
-    Cohort(world.lab, [world.case()], Stage.MAIN).advance(["a"], Step(0, 6, 1, 1), FOREVER)
+    Cohort(world.lab, [world.case()], Stage.MAIN).advance(["a"], Step(0, 6, 1, 1), never)
     pairs = [world.started[first : first + 2] for first in range(0, 12, 2)]
     assert all(one[2] == other[2] for one, other in pairs)
     assert len({one[2] for one, _ in pairs}) == 6
@@ -169,14 +180,14 @@ def test_orders_follow_from_the_seed(tmp_path, seed):
     orders = []
     for drawn in (1, seed):
         world = World(tmp_path, seed=drawn)
-        Cohort(world.lab, [world.case()], Stage.MAIN).advance(["a"], Step(0, 6, 4, 1), FOREVER)
+        Cohort(world.lab, [world.case()], Stage.MAIN).advance(["a"], Step(0, 6, 4, 1), never)
         orders.append([(block.fork, block.order) for block in world.kept])
     assert (orders[0] == orders[1]) is (seed == 1)
 
 
 def test_a_fork_that_dies_is_dropped_with_its_blocks_and_catches_up(world):
     cohort = Cohort(world.lab, [world.case(dying=[(9, WorkerFailed("killed"))])], Stage.MAIN)
-    assert cohort.advance(["a"], Step(0, 6, 4, 1), FOREVER)
+    assert cohort.advance(["a"], Step(0, 6, 4, 1), never)
     assert counts(world.lab.blocks["a"]) == dict.fromkeys(range(6), 4)
     dropped = [block for block in world.kept if block.void]
     assert dropped
@@ -188,7 +199,7 @@ def test_a_fork_that_dies_is_dropped_with_its_blocks_and_catches_up(world):
 def test_three_deaths_of_one_fork_give_the_case_up_and_no_other(world):
     dead = [("ready", WorkerFailed("killed"))] * 3
     cohort = Cohort(world.lab, [world.case("a", dying=dead), world.case("b")], Stage.MAIN)
-    assert cohort.advance(["a", "b"], Step(0, 6, 2, 1), FOREVER)
+    assert cohort.advance(["a", "b"], Step(0, 6, 2, 1), never)
     assert world.lab.failed == {"a": "head: killed, 3 times in a row"}
     assert len(world.lab.blocks["b"]) == 12
 
@@ -202,24 +213,24 @@ def test_a_worker_that_dies_when_time_is_over_is_not_started_anew(world):
 
 def test_a_failure_that_the_worker_tells_itself_is_not_tried_again(world):
     cohort = Cohort(world.lab, [world.case(dying=[("ready", Reported("ValueError: no data"))])], Stage.MAIN)
-    cohort.advance(["a"], Step(0, 6, 2, 1), FOREVER)
+    cohort.advance(["a"], Step(0, 6, 2, 1), never)
     assert world.lab.failed == {"a": "head: ValueError: no data"}
     assert len(world.started) == 2
 
 
 def test_a_wrong_answer_voids_the_block(world):
-    Cohort(world.lab, [world.case(head={"answer": "other"})], Stage.MAIN).advance(["a"], Step(0, 6, 1, 1), FOREVER)
+    Cohort(world.lab, [world.case(head={"answer": "other"})], Stage.MAIN).advance(["a"], Step(0, 6, 1, 1), never)
     assert {block.void for block in world.kept} == {"a wrong answer: the result of head differs from that of base"}
 
 
 def test_no_energy_voids_the_block(world):
-    Cohort(world.lab, [world.case(base={"energy_j": 0.0})], Stage.MAIN).advance(["a"], Step(0, 6, 1, 1), FOREVER)
+    Cohort(world.lab, [world.case(base={"energy_j": 0.0})], Stage.MAIN).advance(["a"], Step(0, 6, 1, 1), never)
     assert all("saw no energy of base" in block.void for block in world.kept)
 
 
 def test_a_deadline_ends_a_step(world):
     cohort = Cohort(world.lab, [world.case()], Stage.MAIN)
-    assert not cohort.advance(["a"], Step(0, 6, 2, 1), time.monotonic() - 1)
+    assert not cohort.advance(["a"], Step(0, 6, 2, 1), lambda: time.monotonic() - 1)
 
 
 class Scripted:

@@ -45,12 +45,6 @@ def test_severity_falls_step_by_step(make):
         left.pop(0)
 
 
-def test_a_missing_baseline_is_incomparable_even_where_no_case_could_be_judged():
-    code, reasons = exit_of([], strict=False, missing=["results/ab/base.json does not exist; record one first"])
-    assert code == 12
-    assert reasons == ("12 baseline: results/ab/base.json does not exist; record one first",)
-
-
 def test_gating_nothing_is_a_mistake_and_no_pass():
     code, reasons = exit_of([], strict=False)
     assert code == Exit.USAGE == 2

@@ -93,7 +93,7 @@ def test_the_text_has_numbers_plot_meters_and_what_to_do(on_disk):
         "20261123T140000Z-gate#2  infer/regressed",
         "FAIL: +4.1% a task, found again in fresh processes",
         "accept it by an `accept` entry",
-        "+4.10%  [+2.6%, +5.7%] at 99%",
+        "+4.10%  [+2.6%, +5.7%] at 98%",
         "8 of 8 point the way of the estimate",
         "look 3 of 4",
         "1 of 1 fresh stages found the regression again",
@@ -119,6 +119,14 @@ def test_more_time_is_told_where_it_would_settle_and_else_that_it_is_not_known(m
     assert "cannot be told" in unknown.advice
     not_time = explain(make.result(make.case(Verdict.INCONCLUSIVE, more_s=0.0)), [], "1")
     assert "cannot be told" in not_time.advice
+
+
+def test_no_larger_budget_is_advised_where_the_blocks_are_used_up(make):
+    within = explain(make.result(make.case(Verdict.INCONCLUSIVE, more_blocks=40)), [], "1").advice
+    assert "give the gate a larger --budget" in within
+    beyond = explain(make.result(make.case(Verdict.INCONCLUSIVE, more_blocks=109)), [], "1").advice
+    assert "which is more than its 160 blocks: raise gate.blocks to 230" in beyond
+    assert "larger --budget" not in beyond
 
 
 @pytest.mark.parametrize("verdict", Verdict)

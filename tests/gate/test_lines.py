@@ -18,7 +18,7 @@ def line(make, *args, **changes):
 
 def test_a_regression_shows_every_number_it_stands_on(make):
     shown = line(make, Verdict.REGRESSED, "bert-tiny/int8")
-    assert shown.startswith("GATE FAIL bert-tiny/int8 energy_per_task  +4.1% [99% CI +2.6%,+5.7%]  ")
+    assert shown.startswith("GATE FAIL bert-tiny/int8 energy_per_task  +4.1% [98% CI +2.6%,+5.7%]  ")
     for field in (
         "base 412 mJ head 429 mJ",
         "p_adj=0.0004 (Holm m=1)",
@@ -64,8 +64,13 @@ def test_what_is_not_known_is_a_question_mark_and_no_zero(make):
 
 def test_an_inconclusive_case_says_what_time_would_settle_it_and_its_doubts(make):
     shown = line(make, Verdict.INCONCLUSIVE)
-    assert "about 1m35s more would settle it" in shown
+    assert "about 1m35s more would settle it  " in shown
     assert "doubts HOST_BUSY" in shown
+
+
+def test_a_case_that_has_had_its_blocks_says_how_many_would_settle_it(make):
+    assert "about 1m35s more would settle it, with gate.blocks 230" in line(make, Verdict.INCONCLUSIVE, more_blocks=109)
+    assert "gate.blocks" not in line(make, Verdict.INCONCLUSIVE, more_blocks=40)
 
 
 def test_quality_stands_in_the_line_where_it_was_compared(make):
@@ -89,7 +94,8 @@ def test_only_what_fails_is_called_fail(make, changes, word):
 def test_the_summary_counts_says_the_promise_the_seed_and_the_exit(make):
     assert summary_line(make.everything()) == (
         "GATE 1 invalid, 1 vanished, 1 worse-quality, 1 regressed, 1 inconclusive, 1 new, 1 improved, 1 pass of 8 "
-        "cases; suite false-alarm budget 1%; 9m41s; seed 4711; exit 13 (also 12, 14, 10)"
+        "cases; suite false-alarm budget 1% for cost and as much for quality; 9m41s; seed 4711; exit 13 (also 12, 14, "
+        "10)"
     )
 
 
@@ -107,6 +113,17 @@ def test_the_log_ends_with_the_worst_and_the_summary(make):
     assert verdicts[8:10] == ["warning", "warning"]
     assert shown[-1].endswith("exit 13 (also 12, 14, 10)")
     assert all(text.startswith("GATE ") for text in shown)
+
+
+def test_holm_counts_the_cases_that_the_p_value_was_adjusted_over_and_no_other(make):
+    unmeasured = make.case(Verdict.INVALID, estimate=None)
+    assert "(Holm m=1)" in case_line(make.result(make.case(family=1), unmeasured), 1)
+
+
+def test_a_promise_on_quality_stands_beside_that_on_cost(make):
+    assert "suite false-alarm budget 1%; " in summary_line(make.result(make.case()))
+    scored = make.result(make.case(quality=make.WORSE))
+    assert "suite false-alarm budget 1% for cost and as much for quality; " in summary_line(scored)
 
 
 def test_holm_counts_measured_cases_and_advisory_ones_apart(make):

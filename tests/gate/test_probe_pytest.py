@@ -133,3 +133,22 @@ def test_tests_that_an_arm_lacks_are_found_before_measuring(slot, obey):
     assert reply["absent"].keys() == {"gone", "no file"}
     assert reply["broken"].keys() == {"broken"}
     assert "nothing_of_that_name" in reply["broken"]["broken"]
+
+
+CONFTESTS = {
+    "conftest": ("conftest.py", "import nothing_of_that_name\n", "nothing_of_that_name"),
+    "options": ("pytest.ini", "[pytest]\naddopts = --no-such-option\n", "--no-such-option"),
+    "hook": ("conftest.py", "def pytest_configure(config): raise ValueError('no licence')\n", "no licence"),
+}
+
+
+@pytest.mark.parametrize(("file", "content", "said"), CONFTESTS.values(), ids=CONFTESTS)
+def test_pytest_that_ends_before_it_looks_makes_a_case_broken_and_not_absent(slot, obey, file, content, said):
+    (slot / file).write_text(content)
+    tests = {"a": "tests/test_speed.py::test_encode"}
+    (resolved,) = obey({"do": "resolve", "targets": {}, "inside": [str(slot)], "tests": tests})
+    assert resolved["absent"] == {}
+    assert said in resolved["broken"]["a"]
+    (reply,) = obey(start(slot, "test_encode"), *REPEATS)
+    assert reply["error"] == "TestFailed"
+    assert said in reply["message"]

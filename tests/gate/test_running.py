@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from harness.gate import running, targets
+from harness.gate.findings import Finding, Kind
 from harness.gate.model import GateResult, Stage, Verdict
 from harness.gate.slots import build
+from harness.gate.stages import Deciding
 from harness.gate.survey import Folders
 from harness.gate.writing import append_block, read_blocks
 
@@ -204,6 +206,22 @@ def test_a_budget_that_is_too_short_leaves_cases_inconclusive_and_ends_in_time(p
     results, _, _ = run(repository, tmp_path / "results", budget_s=0.2)
     assert results["a"].verdict is Verdict.INCONCLUSIVE
     assert "too few to decide anything" in results["a"].reason
+
+
+def test_a_regression_that_no_time_was_left_to_confirm_says_how_much_was_missing(project, tmp_path):
+    files = {"gate.yaml": GATE + "cases: [{name: a, target: 'package.work:encode'}]\n"}
+    repository = project.repository(tmp_path / "repository", files)
+    budget_s = 1.5
+
+    def found_late(blocks, policy, index, **_):
+        time.sleep(budget_s)
+        return {name: Finding(case=name, kind=Kind.SUSPECTED, reason="dear", look=index, family=1) for name in blocks}
+
+    results, _, _ = run(repository, tmp_path / "results", budget_s=budget_s, decide=Deciding(look=found_late))
+    assert results["a"].verdict is Verdict.INCONCLUSIVE
+    assert "only 0 of 1 confirmations could be run" in results["a"].reason
+    assert results["a"].more_s >= 1.0
+    assert not list((tmp_path / "results").glob("confirm-*"))
 
 
 @pytest.fixture

@@ -167,3 +167,40 @@ def test_a_shallow_clone_says_how_to_get_the_base(project, repository, tmp_path)
 def test_a_folder_that_is_not_under_git_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is not in a git repository"), build(tmp_path, "HEAD"):
         pass
+
+
+def test_tracked_results_are_in_both_arms_and_what_was_measured_since_in_neither(project, repository):
+    project.write(repository, {"results/reference/own.json": "1\n"})
+    project.commit(repository)
+    project.write(repository, {"results/ab/blocks.jsonl": "{}\n"})
+    with build(repository, "HEAD", apart=repository / "results") as slots:
+        for built in (slots.pairs[0].base, slots.pairs[0].head):
+            assert text(built, "results/reference/own.json") == "1\n"
+            assert not (built.root / "results/ab").exists()
+        assert not slots.head.dirty
+    project.write(repository, {"results/reference/own.json": "2\n"})
+    with build(repository, "HEAD", apart=repository / "results") as slots:
+        assert text(slots.pairs[0].head, "results/reference/own.json") == "2\n"
+        assert slots.head.dirty
+
+
+def test_results_where_the_project_lies_are_refused_for_they_would_be_part_of_head(repository):
+    with pytest.raises(UsageError, match=r"name a folder of their own"), build(repository, "HEAD", apart=repository):
+        pass
+
+
+def test_a_ref_counts_before_a_program_of_its_name(project, repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    project.git(repository, "branch", "release")
+    (repository / "release").symlink_to(sys.executable)
+    with build(repository, "release") as slots:
+        assert slots.base.commit == project.git(repository, "rev-parse", "HEAD")
+        assert slots.pairs[0].base.python == slots.pairs[0].head.python
+
+
+def test_programs_of_an_arms_environment_come_first(repository):
+    command = "mkdir -p .venv/bin && ln -s $(command -v python3) .venv/bin/python && touch .venv/pyvenv.cfg"
+    with build(repository, "HEAD", command=command) as slots:
+        built = slots.pairs[0].head
+        assert environment(built)["PATH"].startswith(f"{built.root / '.venv/bin'}{os.pathsep}")
+        assert environment(built)["VIRTUAL_ENV"] == str(built.root / ".venv")

@@ -1,10 +1,13 @@
 """The infer cases of a suite, arm by arm, through the real workers of joulebench."""
 
 import random
+import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from harness.errors import ConfigError
 from harness.gate.arms import start_control
 from harness.gate.control import TARGET
 from harness.gate.forks import Fork, Gated
@@ -31,7 +34,7 @@ def test_base_trains_one_model_and_both_arms_answer_every_item_with_it(
     with build(repository, "HEAD") as slots:
         pair = slots.pairs[0]
         log = tmp_path / "log"
-        base, head = expand(target, pair.base, log), expand(target, pair.head, log)
+        base, head = (expand(target, getattr(pair, arm), arm, log, TIMEOUT_S) for arm in ("base", "head"))
         assert set(base) == {"tiny/torch_eager@cpu/offline", "tiny/length_bucketing@cpu/offline"}
         assert set(head) == {"tiny/torch_eager@cpu/offline"}
         name = "tiny/torch_eager@cpu/offline"
@@ -72,9 +75,20 @@ def test_cases_on_unlike_work_are_told_apart(project, tmp_path, tiny):
     text = tiny.read_text(encoding="utf-8")
     repository = project.repository(tmp_path / "repository", {"tiny.yaml": text})
     with build(repository, "HEAD") as slots:
-        found = expand(SuiteTarget(suite="tiny.yaml", k="torch_eager"), slots.pairs[0].base, tmp_path / "log")
+        target = SuiteTarget(suite="tiny.yaml", k="torch_eager")
+        found = expand(target, slots.pairs[0].base, "base", tmp_path / "log", TIMEOUT_S)
         (base,) = found.values()
     other = base._replace(case=msgspec.structs.replace(base.case, threads=2))
     assert unlike(base, other) == "threads differs between base (1) and head (2)"
     tuned = base._replace(case=msgspec.structs.replace(base.case, params={"more": 1}))
     assert unlike(base, tuned) is None
+
+
+def test_an_arm_that_cannot_plan_its_suite_is_named_with_its_last_words(tmp_path):
+    (tmp_path / "tiny.yaml").write_text("suite: tiny\nworklaod: {}\n", encoding="utf-8")
+    built = Built(place=tmp_path, root=tmp_path, python=Path(sys.executable))
+    target = SuiteTarget(suite="tiny.yaml")
+    with pytest.raises(ConfigError, match=r"(?s)^head cannot plan tiny\.yaml: .*worklaod"):
+        expand(target, built, "head", tmp_path / "log", TIMEOUT_S)
+    with pytest.raises(ConfigError, match=r"^head did not plan tiny\.yaml within 0 s"):
+        expand(target, built, "head", tmp_path / "log", 0.01)
