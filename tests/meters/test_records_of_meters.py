@@ -293,7 +293,8 @@ def test_a_gpu_counter_beside_a_modelled_cpu_is_a_mixed_total_that_says_so(gpu_c
     assert total.provenance is Provenance.MODELLED
     counted = next(energy for energy in record.windows[0].measured.energies if energy.domain == "gpu0")
     share = 100 * counted.energy_j / total.energy_j
-    assert total.label.startswith(f"mixed: {share:.0f} % counter, ")
+    shown = f"{share:.0f}" if share < 99.5 else ">99"  # the CPU beside it is as busy as it is
+    assert total.label.startswith(f"mixed: {shown} % counter, ")
     assert {info.name: info.self_test.plausible for info in record.meters} == {"modelled": True, "nvml": True}
     assert stored(record, tmp_path / "results") == record
 
