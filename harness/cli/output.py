@@ -7,17 +7,30 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from harness.schedule import Progress
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH = 120
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     click.echo(msgspec.json.format(msgspec.json.encode(msgspec.to_builtins(value))).decode())
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """Return where reports are printed; what is no terminal has no width, and gets one that tables fit into."""
+    from rich.console import Console
+
+    terminal = (file or sys.stdout).isatty()
+    return Console(file=file, width=None if terminal or "COLUMNS" in os.environ else _WIDTH)
 
 
 def cache_folder() -> Path:

@@ -10,7 +10,7 @@ import click
 from harness import compare as comparing
 from harness import report as reporting
 from harness import store
-from harness.cli.output import print_json
+from harness.cli.output import console, print_json
 from harness.errors import ResultsError
 from harness.interop import foreign
 
@@ -28,10 +28,8 @@ def report(folder: Path | None, results: Path, form: str, output: Path | None, *
         return 0
     text = {"markdown": reporting.render_markdown, "html": reporting.render_html}.get(form)
     if text is None:
-        from rich.console import Console
-
         with output.open("w", encoding="utf-8") if output else contextlib.nullcontext() as file:
-            reporting.render_terminal(content, Console(file=file))
+            reporting.render_terminal(content, console(file))
         return 0
     if output is None:
         click.echo(text(content))
@@ -47,9 +45,7 @@ def compare(a: Path, b: Path, alpha: float, tolerance: float, *, as_json: bool) 
     if as_json:
         print_json(result)
         return 0
-    from rich.console import Console
-
-    reporting.render_comparison(result, Console())
+    reporting.render_comparison(result, console())
     return 0
 
 

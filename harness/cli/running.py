@@ -13,7 +13,7 @@ import msgspec
 
 from harness import __version__, config, host, report, schedule, store
 from harness import plan as planning
-from harness.cli.output import cache_folder, print_json, progress_bar
+from harness.cli.output import cache_folder, console, print_json, progress_bar
 from harness.engines.local import LocalEngine, exclusive
 from harness.errors import InvalidMeasurement, UsageError
 from harness.records import Case, Failed, RunInfo
@@ -152,9 +152,7 @@ def _report(finished: store.Run, *, as_json: bool) -> int:
     if as_json:
         print_json(report.build(finished))
     else:
-        from rich.console import Console
-
-        report.render_terminal(report.build(finished), Console())
+        report.render_terminal(report.build(finished), console())
         click.echo(f"report: {paths['html']}")
     failed = [record for record in finished.records if isinstance(record.outcome, Failed)]
     for record in failed:

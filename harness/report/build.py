@@ -27,7 +27,7 @@ from harness.report.wider_words import (
     training_sentences,
     unlike,
 )
-from harness.report.words import group_sentences, recommended
+from harness.report.words import alone, alone_sentence, group_sentences, recommended
 
 
 def build(run: Results, baselines: Mapping[Phase, str] | None = None) -> Report:
@@ -80,7 +80,15 @@ def _subtitle(run: Gathered) -> str:
 
 def _sentences(run: Gathered) -> list[Sentence]:
     margin, several = run.info.quality_margin, len(run.groups) > 1
-    sentences = [each for group in run.groups for each in group_sentences(group, margin, several=several)]
+    single = [group for group in run.groups if alone(group)]
+    together = single if len(single) > 1 else []  # as in a suite of several workloads, one technique each
+    sentences = [
+        each
+        for group in run.groups
+        if group not in together
+        for each in group_sentences(group, margin, several=several)
+    ]
+    sentences += [alone_sentence(together)] if together else []
     best = [recommended(group, margin) or group.baseline for group in run.groups]
     preferred = [entry.record.case_id for entry in best if entry is not None]
     return [

@@ -33,6 +33,20 @@ def recommended(group: Group, margin: float) -> Entry | None:
     return min(good, key=_ratio, default=None)
 
 
+def alone(group: Group) -> bool:
+    """Return whether the baseline was measured and nothing that it could be compared with."""
+    measured = group.baseline is not None and group.baseline.energy is not None
+    return measured and all(entry.comparison is None for entry in group.entries)
+
+
+def alone_sentence(groups: Sequence[Group]) -> Sentence:
+    """Return what is to be said about several groups of a baseline alone."""
+    names = [group.result.name for group in groups]
+    where = f"{', '.join(names[:-1])} and {names[-1]}"
+    text = f"On {where} only the baseline of inference ran, so there is nothing to compare it with."
+    return Sentence(kind=Kind.RECOMMEND, text=text)
+
+
 def group_sentences(group: Group, margin: float, *, several: bool) -> list[Sentence]:
     """Return what is to be said about one group; `several` groups are told apart by name."""
     where = f"On {group.result.name}: " if several else ""
@@ -42,7 +56,7 @@ def group_sentences(group: Group, margin: float, *, several: bool) -> list[Sente
         text = f"{where}no technique can be recommended: {why}."
         return [Sentence(kind=Kind.RECOMMEND, text=_capital(text))]
     rivals = [(entry, entry.comparison) for entry in group.entries if entry.comparison is not None]
-    if not rivals:
+    if alone(group):
         text = f"{where}only the baseline {baseline.record.case.technique} ran, so there is nothing to compare it with."
         return [Sentence(kind=Kind.RECOMMEND, text=_capital(text))]
     best = recommended(group, margin)

@@ -194,3 +194,15 @@ def test_trainings_on_two_devices_are_not_ranked_against_each_other(make, tmp_pa
     content = report.build(make.fake_run(tmp_path, (record, other)), make.BASELINES)
     texts = [each.text for each in content.sentences if each.kind is Kind.TRAINING]
     assert [text.split(" reaches")[0] for text in texts] == ["On cpu: full", "On cuda:0: full"]
+
+
+def test_workloads_of_one_technique_each_are_named_in_one_sentence(make, tmp_path):
+    records = []
+    for name in ("bert", "elmo", "gpt2"):
+        train = make.train_record("from_scratch", chunk_j=10.0, curve=(0.1, 0.5))
+        infers = make.infer_group((make.Truth("torch_eager"),), trained_by=train.case_id)
+        records += on((train, *infers), name, "accuracy")
+    labels = {record.case_id: record.case.workload.name for record in records}
+    content = report.build(make.fake_run(tmp_path, tuple(records), labels=labels))
+    (said,) = [each.text for each in content.sentences if "nothing to compare" in each.text]
+    assert re.search(r"^On bert\S*, elmo\S* and gpt2\S* only the baseline of inference ran", said), said
