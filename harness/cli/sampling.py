@@ -44,11 +44,12 @@ def sample(recipe: str, wishes: Wishes) -> int:
     """Sample a recipe; return 0, 13 where the full run has no energy or ended early, or 130 when interrupted."""
     asked = sampling.ask(sampling.find(recipe, wishes.recipes), steps=wishes.steps, length=wishes.length)
     options = _options(wishes)
+    machine = host.probe()  # before its environment is changed, so that a sample's host is that of a run here
     # Thread pools read these once, when torch is loaded.
     os.environ.update(device.environment(wishes.threads))
     with exclusive():
         try:
-            found, folder = _run(asked, options, wishes)
+            found, folder = _run(asked, options, wishes, machine)
         except KeyboardInterrupt:
             click.echo("interrupted before anything was measured; nothing is kept", err=True)
             return INTERRUPTED_EXIT
@@ -69,9 +70,10 @@ def sample(recipe: str, wishes: Wishes) -> int:
     return 0
 
 
-def _run(asked: sampling.Asked, options: sampling.Options, wishes: Wishes) -> tuple[sampling.Sample, Path]:
+def _run(
+    asked: sampling.Asked, options: sampling.Options, wishes: Wishes, machine: host.Host
+) -> tuple[sampling.Sample, Path]:
     device.prepare(wishes.device, threads=wishes.threads, seed=asked.spec.seed)
-    machine = host.probe()
     about = sampling.About(
         host=msgspec.to_builtins(machine),
         host_fingerprint=host.fingerprint(machine),
