@@ -40,7 +40,7 @@ def test_plan_in_json_holds_the_same(joulebench, tiny):
     assert made["budget_s"] == 300
 
 
-@pytest.mark.parametrize("what", ["techniques", "workloads", "meters"])
+@pytest.mark.parametrize("what", ["techniques", "workloads", "meters", "recipes"])
 def test_ls_lists_names_with_a_summary(joulebench, what):
     rows = json.loads(joulebench("ls", what, "--json").stdout)
     text = joulebench("ls", what).stdout
