@@ -13,7 +13,9 @@ and windows of updates, as short as the meter lets them be. Here the batch is ru
 first tenth as many micro-batches as were in it are measured beside the training, in pairs of such windows, as long as
 `joulebench sample` makes them: does the interval from the pairs hold the whole training?
 
-What batch means alone would have held, without the wandering of the machine, is scored beside both.
+What batch means alone would have held, without the wandering of the machine, is scored beside both. The machine is
+taken for one that is shared, as `joulebench sample` takes any virtual one; `wander_rms` is how its first tenths
+wandered, as a share of their level.
 
 FOLDER keeps a file a trial with the raw series; a trial whose file is there is not run again. Needs a quiet machine.
 Nominal is 95 %; the run fails (exit 1) where fewer than 90 % of the trials hold.
@@ -191,7 +193,8 @@ def score(folder: Path) -> int:
     paths = sorted(folder.glob("trial-*.json"))
     if not paths:
         sys.exit(f"{folder} holds no trial")
-    rows = [row for path in paths for row in scored(json.loads(path.read_text(encoding="utf-8")))]
+    trials = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    rows = [row for trial in trials for row in scored(trial)]
     for row in rows:
         print(line(row))
     found = [
@@ -205,7 +208,16 @@ def score(folder: Path) -> int:
             f"{each['error']:+.2%} on average; doubted {each['doubted']}"
         )
     about_run = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    document = {"about": about_run, "confidence": CONFIDENCE, "tenth": TENTH, "summary": found, "trials": rows}
+    wander_rms = math.sqrt(math.fsum(wandered(trial) ** 2 for trial in trials) / len(trials))
+    print(f"the first tenths wander by {wander_rms:.2%} of their level (root mean square)")
+    document = {
+        "about": about_run,
+        "confidence": CONFIDENCE,
+        "tenth": TENTH,
+        "wander_rms": wander_rms,
+        "summary": found,
+        "trials": rows,
+    }
     (folder / "scores.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     ours = [each for each in found if not each["sample"].endswith(ALONE)]
     return 0 if all(each["share"] >= LEAST_HELD for each in ours) else 1
@@ -221,6 +233,15 @@ def scored(trial: dict[str, Any]) -> list[dict[str, Any]]:
         run, phase = extrapolated(plan, cycles, trial["steps"])
         rows += judged(trial, name, run, phase) + judged(trial, name + ALONE, unwandering(run, phase), phase)
     return rows
+
+
+def wandered(trial: dict[str, Any]) -> float:
+    """Return how the joules of the first tenth wander, as a share of their mean, whatever is known of the machine."""
+    from harness.stats.batch_means import batch_means
+
+    first = trial["cycles"][: trial["sampled"]]
+    found = batch_means([math.fsum(window["energy_j"] for window in cycle) for cycle in first])
+    return found.wander / found.mean
 
 
 def judged(trial: dict[str, Any], sample: str, run: Any, phase: Any) -> list[dict[str, Any]]:
@@ -269,6 +290,7 @@ def extrapolated(plan: dict[str, Any], cycles: list[list[dict[str, Any]]], steps
 
     from harness.records import Energy, HostLoad, Measured, Provenance
     from harness.sampling import Aim, PhasePlan, Series, extrapolate
+    from harness.stats.wander import SHARED
 
     def measured(window: dict[str, Any]) -> Measured:
         energy = Energy(
@@ -292,7 +314,8 @@ def extrapolated(plan: dict[str, Any], cycles: list[list[dict[str, Any]]], steps
         cycles=tuple(tuple(measured(window) for window in cycle) for cycle in cycles),
     )
     overhead, target = exact()
-    run, (phase,) = extrapolate([series], None, Aim(overhead=overhead, target=target, confidence=CONFIDENCE))
+    aim = Aim(overhead=overhead, target=target, confidence=CONFIDENCE, known=SHARED)
+    run, (phase,) = extrapolate([series], None, aim)
     return run, phase
 
 

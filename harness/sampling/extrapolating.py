@@ -17,6 +17,7 @@ from harness.sampling.planning import Part, PhasePlan
 from harness.sampling.taking import Series
 from harness.stats.batch_means import BatchMeans, batch_means
 from harness.stats.totals import billed_total
+from harness.stats.wander import Known, pooled
 
 _GAPS_MOST = 0.05
 
@@ -25,11 +26,12 @@ Rows = Sequence[Sequence[float]]
 
 
 class Aim(Frozen, frozen=True, kw_only=True):
-    """What the full run is extrapolated with."""
+    """What the full run is extrapolated with; `known` is how the kind of machine wanders, where that is known."""
 
     overhead: Overhead
     target: Target
     confidence: float = 0.95
+    known: Known | None = None
 
 
 class PartFound(Frozen, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ def extrapolate(series: Sequence[Series], build: Measured | None, aim: Aim) -> t
 
     Raises: UsageError: the confidence is not between 0 and 1.
     """
-    found = tuple(_phase(each, aim.confidence) for each in series)
+    found = tuple(_phase(each, aim) for each in series)
     fixed, notes = _fixed(found, build)
     run = full_run([each.sample() for each in found], fixed, aim.overhead, aim.target, confidence=aim.confidence)
     return replace(run, notes=(*run.notes, *notes)), found
@@ -110,12 +112,12 @@ def domains_of(phases: Sequence[PhaseFound]) -> tuple[Energy, ...]:
     return domains.added((energy, each.plan.phase.steps.number) for each in phases for energy in each.domains)
 
 
-def _phase(sampled: Series, confidence: float) -> PhaseFound:
+def _phase(sampled: Series, aim: Aim) -> PhaseFound:
     series, lost = _readable(sampled)
     plan = series.plan
     durations = [[each.duration_s for each in cycle] for cycle in series.cycles]
-    duration = _mean(durations, plan, confidence, "seconds")
-    energy, joules = _energy(series, confidence)
+    duration = _mean(durations, plan, aim, "seconds")
+    energy, joules = _energy(series, aim)
     means = means_of(energy)
     windows = Counter(doubt.value for cycle in series.cycles for each in cycle for doubt in each.doubts)
     doubts = [*(means.doubts if means else ()), *(() if isinstance(duration, Missing) else duration.doubts)]
@@ -157,7 +159,7 @@ def _readable(series: Series) -> tuple[Series, tuple[str, ...]]:
     return replace(series, cycles=tuple(kept)), (f"{series.plan.phase.name}: {note}",)
 
 
-def _energy(series: Series, confidence: float) -> tuple[StepEnergy | Missing, list[list[stats.Total]] | None]:
+def _energy(series: Series, aim: Aim) -> tuple[StepEnergy | Missing, list[list[stats.Total]] | None]:
     """Return joules a published step with what the meter knows of its error, and the raw joules."""
     plan = series.plan
     where = f"phase {plan.phase.name}"
@@ -168,7 +170,7 @@ def _energy(series: Series, confidence: float) -> tuple[StepEnergy | Missing, li
         ]
     except (NotMeasured, InvalidMeasurement) as error:
         return Missing(domain="total", reason=str(error)), None
-    means = _mean([[each.energy_j for each in cycle] for cycle in joules], plan, confidence, "joules")
+    means = _mean([[each.energy_j for each in cycle] for cycle in joules], plan, aim, "joules")
     if isinstance(means, Missing):
         return means, joules
     kept = joules[means.dropped :]
@@ -191,15 +193,22 @@ def _step(plan: PhasePlan, windows: Sequence[float]) -> float:
     return math.fsum(part.weight * value / part.times for part, value in zip(plan.parts, windows, strict=True))
 
 
-def _mean(rows: Rows, plan: PhasePlan, confidence: float, unit: str) -> BatchMeans | Missing:
+def _mean(rows: Rows, plan: PhasePlan, aim: Aim, unit: str) -> BatchMeans | Missing:
     """Return the mean of a published step; its warm-up is what the sampled windows cost beyond warm ones."""
     name = plan.phase.name
     try:
-        found = batch_means([_step(plan, row) for row in rows], confidence=confidence, what=f"{unit} a step of {name}")
+        found = batch_means(
+            [_step(plan, row) for row in rows], confidence=aim.confidence, what=f"{unit} a step of {name}"
+        )
     except (NotMeasured, InvalidMeasurement) as error:
         return Missing(domain="total", reason=str(error))
+    wander, freedom = found.wander, found.wander_degrees_of_freedom
+    if aim.known is not None:
+        wander, freedom = pooled(wander, found.mean, freedom, aim.known)
     return replace(
         found,
+        wander=wander,
+        wander_degrees_of_freedom=freedom,
         steps=max(1, round(found.n * plan.steps_each)),
         warm_up_excess=_excess(rows, found.dropped),
     )

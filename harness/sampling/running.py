@@ -19,6 +19,7 @@ from harness.sampling.result import About, Options, Sample, Taken
 from harness.sampling.taking import Cycle, Series, take, timer, window
 from harness.schedule import utc_now
 from harness.stats.totals import billed_total
+from harness.stats.wander import SHARED
 from harness.workloads.architectures import counting
 from harness.workloads.architectures.steps import Steps, accelerator, departures, model_length
 
@@ -30,6 +31,10 @@ _IDLE_SHARE = 0.02
 _LATE = 2.0
 """A phase that has not the fewest cycles goes on until this many times its share of the time."""
 _TOLD = 10
+_SHARED = (
+    "this host is virtual or does not say: how it wanders in the sample is pooled with how such a machine wandered in "
+    f"other samples ({SHARED.share:.1%} of the level), because neighbours come and go"
+)
 
 
 def hardware(machine: host.Host, name: str, threads: int) -> str:
@@ -41,8 +46,8 @@ def hardware(machine: host.Host, name: str, threads: int) -> str:
     return f"{machine.cpu_brand or machine.arch}{generation}, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def aim(options: Options, sampled: str) -> Aim:
-    """Return what the full run is extrapolated with.
+def aim(options: Options, sampled: str, *, shared: bool = False) -> Aim:
+    """Return what the full run is extrapolated with; on a CPU that is `shared` others wander it too.
 
     Raises: UsageError: a ratio without a target, a source or a meaning; or a confidence that is none.
     """
@@ -60,7 +65,8 @@ def aim(options: Options, sampled: str) -> Aim:
         ratio=options.ratio,
         ratio_source=options.ratio_source,
     )
-    return Aim(overhead=published_overhead(), target=target, confidence=options.confidence)
+    known = SHARED if shared else None
+    return Aim(overhead=published_overhead(), target=target, confidence=options.confidence, known=known)
 
 
 def run(
@@ -81,7 +87,9 @@ def run(
         time is too short. InvalidMeasurement: the steps that were tried are not those of a training.
     """
     started = utc_now()
-    extrapolated = aim(options, about.hardware)
+    # A GPU is a tenant's own; the cores of a virtual machine may be others' too.
+    shared = options.device == "cpu" and about.host["vm"] is not False
+    extrapolated = aim(options, about.hardware, shared=shared)
     name = result.sample_id(asked.recipe, started)
     free = {phase.name: _fitting(asked, phase, options.micro_batch or 1, options.device) for phase in asked.phases}
     tell("building the model", 0.0, options.for_s)
@@ -123,7 +131,7 @@ def run(
         phases=phases,
         full_run=found,
         domains=domains_of(phases),
-        notes=(*asked.notes, *departures(asked.spec)),
+        notes=(*asked.notes, *departures(asked.spec), *((_SHARED,) if shared else ())),
     )
     result.write(sample, folder)
     return sample, folder

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,31 @@ if TYPE_CHECKING:
 
 PARTS = 8
 """Parts of a series that the flicker is read from: few enough to be long, enough for seven degrees of freedom."""
+
+
+class Known(NamedTuple):
+    """How machines of a kind wander: √h as a share of the level, and how many degrees of freedom that is worth."""
+
+    share: float
+    degrees_of_freedom: float
+
+
+SHARED = Known(share=0.033, degrees_of_freedom=PARTS - 1)
+"""Virtual machines that others share: what 24 samples on one of them showed, worth as much as one sample.
+
+Root mean square over the first tenths in `results/reference/sample-epyc4-2vcpu/honesty` (`wander_rms` in its scores). A
+neighbour that comes or goes moves the level by a tenth for minutes, and a quiet sample cannot know that one will."""
+
+
+def pooled(wandered: float, level: float, degrees_of_freedom: float, known: Known) -> tuple[float, float]:
+    """Return √h of a sample together with what is known of its kind of machine, and their degrees of freedom.
+
+    Variances are averaged by their degrees of freedom, as in an inverse chi-square prior (Gelman et al. 2013, Bayesian
+    Data Analysis, section 2.6). All √h are in the unit of `level`, the mean of the sample.
+    """
+    both = degrees_of_freedom + known.degrees_of_freedom
+    squares = degrees_of_freedom * wandered**2 + known.degrees_of_freedom * (known.share * level) ** 2
+    return math.sqrt(squares / both), both
 
 
 def wander(values: Sequence[float] | npt.NDArray[np.float64]) -> float:

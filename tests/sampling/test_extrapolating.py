@@ -10,6 +10,7 @@ from harness.accounting import Overhead
 from harness.records import Doubt, Missing, Provenance
 from harness.sampling import Part, PhasePlan, Series, extrapolate, means_of
 from harness.stats.batch_means import batch_means
+from harness.stats.wander import Known
 
 GAP = Missing(domain="cpu-package", reason="the counter stood still")
 
@@ -114,6 +115,19 @@ def test_a_few_cycles_without_a_reading_are_left_out_and_said(phase, measured, a
     said = " ".join(run.notes)
     assert "2 of 42 cycles are left out" in said
     assert "the counter stood still" in said
+
+
+def test_a_quiet_sample_of_a_shared_machine_is_not_taken_for_a_quiet_machine(phase, measured, aim):
+    calm = series(whole(phase()), [(each,) for each in noisy(2.0, 40, spread=0.001)], measured)
+    (alone, _), (shared, (found,)) = (
+        extrapolate([calm], None, each) for each in (aim, msgspec.structs.replace(aim, known=Known(0.03, 7)))
+    )
+    assert alone.energy_j.value == shared.energy_j.value
+    assert (alone.energy_j.high - alone.energy_j.low) / alone.energy_j.value < 0.01
+    # 3 % of the level, halved in square by a sample that did not wander; a run 25 times as long; Student's t of 14.
+    half = 2.145 * 0.03 * math.sqrt(0.5 * (math.log(26) + 1))
+    assert shared.energy_j.high / shared.energy_j.value - 1 == pytest.approx(half, rel=0.02)
+    assert means_of(found.energy).wander_degrees_of_freedom == 14
 
 
 def test_building_is_charged_once_with_its_bounds(phase, measured, aim):

@@ -36,10 +36,13 @@ class Interrupting(FakeMeter):
 def sample(recipes, tmp_path):
     """Return a function that samples a recipe in this process."""
 
-    def run(name, meter=None, *, steps=None, told=None, **options):
+    def run(name, meter=None, *, steps=None, told=None, vm=None, **options):
         chosen = Options(**{"for_s": 4.0, **options})
         about = About(
-            host=msgspec.to_builtins(host.probe()), host_fingerprint="f" * 64, hardware="here", code_version="test"
+            host={**msgspec.to_builtins(host.probe()), "vm": vm},
+            host_fingerprint="f" * 64,
+            hardware="here",
+            code_version="test",
         )
         return sampling.run(
             ask(find(name, recipes), steps=steps),
@@ -181,6 +184,12 @@ def test_notes_say_how_it_was_run(sample):
     assert "sequences of 25 tokens, chosen" in said
     assert "drawn at random" in said
     assert "label smoothing is 0.1" in said
+
+
+@pytest.mark.parametrize(("vm", "said"), [(True, True), (None, True), (False, False)])
+def test_a_machine_that_may_be_shared_is_said_to_be(sample, vm, said):
+    found, _ = sample("gpt2@test", steps=10, vm=vm, for_s=1.0)
+    assert any("neighbours come and go" in note for note in found.notes) is said
 
 
 def test_progress_is_told_with_the_seconds_of_all(sample):
