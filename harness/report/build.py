@@ -110,6 +110,8 @@ def _energy_chart(group: Group, margin: float) -> EnergyChart | None:
     chosen = recommended(group, margin)
     best = chosen.comparison if chosen is not None else min(saving, key=_ratio, default=None)
     title = f"No technique was shown to draw less than the baseline{where}"
+    if alone(group):
+        title = f"Only the baseline was measured{where}"
     if best is not None and best.ratio is not None:
         doubtful = "" if chosen is not None else f", but its {group.metric} is not settled"
         title = f"{best.technique} draws {f.change(best.ratio.estimate)} than {best.baseline}{doubtful}{where}"

@@ -205,4 +205,5 @@ def test_workloads_of_one_technique_each_are_named_in_one_sentence(make, tmp_pat
     labels = {record.case_id: record.case.workload.name for record in records}
     content = report.build(make.fake_run(tmp_path, tuple(records), labels=labels))
     (said,) = [each.text for each in content.sentences if "nothing to compare" in each.text]
+    assert all(chart.title.startswith("Only the baseline was measured") for chart in content.energy_charts)
     assert re.search(r"^On bert\S*, elmo\S* and gpt2\S* only the baseline of inference ran", said), said
