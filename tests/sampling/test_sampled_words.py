@@ -129,7 +129,7 @@ def test_a_gpu_that_nothing_counts_ends_the_command_before_a_model_is_built(reci
         as_json=False,
     )
     with pytest.raises(UsageError, match=r"no meter counts the joules of cuda .*pynvml is not installed"):
-        command._run(ask(find("bert@test", recipes)), command._options(wishes), wishes)
+        command._run(ask(find("bert@test", recipes)), command._options(wishes), wishes, host.probe())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,6 +22,14 @@ path, style, period_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
 def power_w(at_s):  # the script: 60 W and 180 W by turns of half a second, with the 0.1 W that a live meter flickers
     return (180.0 if int(at_s * 2) % 2 else 60.0) + 0.1 * (int(at_s / period_s) % 2)
 
+def drawn_j(begin_s, end_s):  # what a counter counts, however late its line is written
+    energy_j = 0.0
+    while begin_s < end_s:
+        next_s = min(end_s, max((int(begin_s * 2) + 1) / 2, begin_s + 1e-6))
+        energy_j += ((180.0 if int(begin_s * 2) % 2 else 60.0) + 0.05) * (next_s - begin_s)
+        begin_s = next_s
+    return energy_j
+
 header = {"seconds": "time,power_w", "iso": "Timestamp,phase,W", "counter": "unix_ms,energy_wh"}[style]
 sum_j = 0.0
 with open(path, "w", buffering=1) as file:
@@ -29,7 +37,7 @@ with open(path, "w", buffering=1) as file:
     last_s = time.time()
     while True:
         now_s = time.time()
-        sum_j += power_w(now_s) * (now_s - last_s)
+        sum_j += drawn_j(last_s, now_s)
         last_s = now_s
         if style == "seconds":
             line = f"{now_s:.6f},{power_w(now_s):.1f}"
