@@ -1,10 +1,12 @@
 """Simulated suite runs of the gate: how often it cries wolf, what it lets through, what it finds and what that costs.
 
-python benchmarks/gate_null.py [--runs 20000] [--seed 1] [--json FILE]
+python benchmarks/gate_null.py [--runs 20000] [--overtimes 3] [--seed 1] [--json FILE]
 
-Every run is a suite of 24 cases that shares nothing but its policy: 8 forks, up to 160 blocks, 4 looks, and one
-confirmation of half as many blocks in fresh forks. The decisions are those of `harness.gate.keys`, which the gate
-itself uses. Under "null" head is base in all cases; the other rows make one case of each suite costlier.
+Every run is a suite of 24 cases that shares nothing but its policy: 8 forks, up to 160 blocks, 4 looks; every case
+that these leave undecided goes into overtime (as many blocks again in fresh forks, and a look), up to three times; and
+one confirmation of half as many blocks in fresh forks. The decisions are those of `harness.gate.keys`, which the gate
+itself uses. It goes into overtime less often, where time is left and worth it, and errs less often for it. Under
+"null" head is base in all cases; the other rows make one case of each suite costlier.
 
 A block's log ratio = effect + luck of its fork + noise + what ABBA leaves of drift. The noise has a standard
 deviation of `--noise` (0.06: CPU time of 10 ms of work on a busy 2-core machine) and is heavy-tailed (t with 3 degrees
@@ -35,6 +37,8 @@ CHUNK = 250
 
 CONFIRM_SHARE = 0.5
 """Blocks of a confirmation over those of the main stage."""
+
+OVERTIMES = 3
 
 
 class Scenario(NamedTuple):
@@ -82,6 +86,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.runs = self.main_alarms = self.alarms = self.improved = self.blocks = 0
+        self.detected_as_planned = self.passed_as_planned = 0
         self.suspected = self.detected = self.passed = self.target_passed = 0
 
     def add(self, other: Tally) -> None:
@@ -123,11 +128,11 @@ def seen(differences: np.ndarray, scenario: Scenario, look: int, looks: int) -> 
     return differences.take(range(count), axis=axis)
 
 
-def simulate(rng: np.random.Generator, scenario: Scenario, policy: Policy, runs: int, sd: float) -> Tally:
-    """Return the tally of some suite runs, looks and confirmation included."""
-    per_fork = policy.blocks // policy.forks
-    whole = blocks(rng, scenario, runs * CASES, policy.forks, per_fork, sd).reshape(runs, CASES, policy.forks, per_fork)
-    whole[:, 0] += np.log1p(scenario.effect)
+def simulate(
+    rng: np.random.Generator, scenario: Scenario, policy: Policy, runs: int, sd: float, overtimes: int = OVERTIMES
+) -> Tally:
+    """Return the tally of some suite runs; looks, overtimes and confirmation included."""
+    whole = measured(rng, scenario, policy, np.ones((runs, CASES), dtype=bool), sd)
     limits = Limits(
         null=np.zeros(CASES),
         regressed=np.full(CASES, np.log1p(policy.min_effect)),
@@ -135,15 +140,23 @@ def simulate(rng: np.random.Generator, scenario: Scenario, policy: Policy, runs:
         tolerated=np.full(CASES, np.log1p(policy.tolerance)),
     )
     suspected, improved, passed = (np.zeros((runs, CASES), dtype=bool) for _ in range(3))
+    parts = np.ones((runs, CASES), dtype=np.int64)
     tally = Tally()
-    for look in range(1, policy.looks + 1):
-        undecided = ~(suspected | improved | passed)
-        tally.blocks += int(undecided.sum()) * policy.blocks // policy.looks
-        found = judge(seen(whole, scenario, look, policy.looks), limits, policy, look, undecided)
-        suspected, improved, passed = suspected | found.suspected, improved | found.improved, passed | found.passed
-    regressed = confirmed(rng, scenario, policy, suspected, sd)
-    tally.blocks += int(suspected.sum() * policy.blocks * CONFIRM_SHARE)
     innocent = slice(1 if scenario.effect else 0, CASES)
+    for look in range(1, policy.looks + overtimes + 1):
+        undecided = ~(suspected | improved | passed)
+        if policy.overtime(look):
+            parts[undecided] += 1
+            whole = np.concatenate([whole, measured(rng, scenario, policy, undecided, sd)], axis=2)
+        now = seen(whole, scenario, look, policy.looks) if look < policy.looks else whole
+        tally.blocks += int(undecided.sum()) * policy.blocks // (1 if policy.overtime(look) else policy.looks)
+        found = judge(now, limits, policy, look, undecided)
+        suspected, improved, passed = suspected | found.suspected, improved | found.improved, passed | found.passed
+        if look == policy.looks:
+            tally.passed_as_planned = int(passed[:, innocent].sum())
+    regressed = confirmed(rng, scenario, policy, suspected, parts, sd)
+    tally.blocks += int((suspected * parts).sum() * policy.blocks * CONFIRM_SHARE)
+    tally.detected_as_planned = int((regressed & (parts == 1))[:, 0].sum())
     tally.runs = runs
     tally.main_alarms = int(suspected[:, innocent].any(axis=1).sum())
     tally.alarms = int(regressed[:, innocent].any(axis=1).sum())
@@ -155,30 +168,42 @@ def simulate(rng: np.random.Generator, scenario: Scenario, policy: Policy, runs:
     return tally
 
 
+def measured(rng: np.random.Generator, scenario: Scenario, policy: Policy, wanted: np.ndarray, sd: float) -> np.ndarray:
+    """Return what was planned of blocks for the cases that are wanted, NaN for all others."""
+    per_fork = policy.blocks // policy.forks
+    whole = np.full((*wanted.shape, policy.forks, per_fork), np.nan)
+    whole[wanted] = blocks(rng, scenario, int(wanted.sum()), policy.forks, per_fork, sd)
+    whole[:, 0] += np.log1p(scenario.effect)
+    return whole
+
+
 def confirmed(
-    rng: np.random.Generator, scenario: Scenario, policy: Policy, suspected: np.ndarray, sd: float
+    rng: np.random.Generator, scenario: Scenario, policy: Policy, suspected: np.ndarray, parts: np.ndarray, sd: float
 ) -> np.ndarray:
-    """Return which suspicions recur in fresh forks."""
+    """Return which suspicions recur in fresh forks, half as many blocks in as many as the main stage had of them."""
     regressed = suspected.copy()
+    per_fork = int(policy.blocks * CONFIRM_SHARE) // policy.forks
     for _ in range(policy.confirmations):
-        where = np.argwhere(regressed)
-        if not len(where):
-            break
-        per_fork = int(policy.blocks * CONFIRM_SHARE) // policy.forks
-        fresh = blocks(rng, scenario, len(where), policy.forks, per_fork, sd)
-        fresh[where[:, 1] == 0] += np.log1p(scenario.effect)
-        effect = np.full(len(where), np.log1p(policy.min_effect))
-        again = recurs(fresh, np.zeros(len(where)), effect, fork_level(policy, CASES))
-        regressed[tuple(where[~again].T)] = False
+        for part in np.unique(parts):
+            where = np.argwhere(regressed & (parts == part))
+            if not len(where):
+                continue
+            fresh = blocks(rng, scenario, len(where), policy.forks * int(part), per_fork, sd)
+            fresh[where[:, 1] == 0] += np.log1p(scenario.effect)
+            effect = np.full(len(where), np.log1p(policy.min_effect))
+            again = recurs(fresh, np.zeros(len(where)), effect, fork_level(policy, CASES))
+            regressed[tuple(where[~again].T)] = False
     return regressed
 
 
-def run(scenario: Scenario, policy: Policy, runs: int, seed: int, sd: float) -> dict[str, object]:
+def run(
+    scenario: Scenario, policy: Policy, runs: int, seed: int, sd: float, overtimes: int = OVERTIMES
+) -> dict[str, object]:
     """Return the figures of one scenario."""
     began, tally = time.monotonic(), Tally()
     rng = np.random.default_rng([seed, (NULLS + EFFECTS).index(scenario)])
     for start in range(0, runs, CHUNK):
-        tally.add(simulate(rng, scenario, policy, min(CHUNK, runs - start), sd))
+        tally.add(simulate(rng, scenario, policy, min(CHUNK, runs - start), sd, overtimes))
     innocent = runs * (CASES - (1 if scenario.effect else 0))
     figures: dict[str, object] = {
         **scenario._asdict(),
@@ -187,11 +212,13 @@ def run(scenario: Scenario, policy: Policy, runs: int, seed: int, sd: float) -> 
         "false_alarm_before_confirmation": share(tally.main_alarms, runs),
         "false_improvement": share(tally.improved, runs),
         "unchanged_passed": share(tally.passed, innocent),
+        "unchanged_passed_as_planned": share(tally.passed_as_planned, innocent),
         "mean_blocks": tally.blocks / (runs * CASES),
         "seconds": round(time.monotonic() - began, 1),
     }
     if scenario.effect:
         figures["detected"] = share(tally.detected, runs)
+        figures["detected_as_planned"] = share(tally.detected_as_planned, runs)
         figures["suspected"] = share(tally.suspected, runs)
         figures["passed"] = share(tally.target_passed, runs)
     return figures
@@ -212,9 +239,11 @@ def shown(figures: dict[str, object], scenario: Scenario) -> str:
 
     line = f"{scenario.name:58} false alarm {percent('false_alarm'):18} improved {percent('false_improvement'):18}"
     if scenario.effect:
-        line += f" found {percent('detected'):18} passed {percent('passed'):18}"
+        line += f" found {percent('detected'):18} as planned {percent('detected_as_planned')}"
+        line += f" passed {percent('passed'):18}"
     else:
-        line += f" unconfirmed {percent('false_alarm_before_confirmation'):18} pass {percent('unchanged_passed')}"
+        line += f" unconfirmed {percent('false_alarm_before_confirmation'):18}"
+        line += f" pass {percent('unchanged_passed')} as planned {percent('unchanged_passed_as_planned')}"
     return f"{line} blocks {figures['mean_blocks']:.0f}  {figures['seconds']} s"
 
 
@@ -223,22 +252,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20_000, help="suite runs of each null scenario")
     parser.add_argument("--effect-runs", type=int, help="suite runs of each scenario with a regression (a quarter)")
+    parser.add_argument("--overtimes", type=int, default=OVERTIMES, help="the most that an undecided case gets")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--noise", type=float, default=0.06, help="standard deviation of a block's log ratio")
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     policy, results = Policy(), []
+    about = {"seed": options.seed, "noise": options.noise, "overtimes": options.overtimes}
     for scenario in NULLS + EFFECTS:
         if options.only in scenario.name:
             runs = (options.effect_runs or max(1, options.runs // 4)) if scenario.effect else options.runs
-            figures = run(scenario, policy, runs, options.seed, options.noise)
+            figures = run(scenario, policy, runs, options.seed, options.noise, options.overtimes)
             results.append(figures)
             print(shown(figures, scenario), flush=True)
     if options.json:
-        options.json.write_text(
-            json.dumps({"seed": options.seed, "noise": options.noise, "scenarios": results}, indent=1)
-        )
+        options.json.write_text(json.dumps({**about, "scenarios": results}, indent=1))
     worst = max(each["false_alarm"]["high"] for each in results)
     kept = worst <= policy.alpha
     print(f"worst upper limit of the false-alarm rate {100 * worst:.2f} %")

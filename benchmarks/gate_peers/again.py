@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.gate import concluding, deciding
-from harness.gate.cohorts import steps
+from harness.gate.cohorts import Step, steps
 from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence
 from harness.gate.keys import MIN_BLOCKS
 from harness.gate.model import Block, Policy, Stage, Verdict
@@ -81,38 +81,56 @@ def policy_of(said: Mapping[str, Any]) -> Policy:
 def _looked(main: Sequence[Block], policy: Policy) -> Finding:
     """Return what the last look found: the first that decided, or the one that was taken early as time ended."""
     found = deciding.look({CASE: []}, policy, 1, decided={})[CASE]
-    plan = steps(policy, policy.blocks, policy.looks, _live(main, policy))
+    parts: dict[int, list[Block]] = {0: []}
+    for block in main:
+        parts.setdefault(block.fork // policy.forks, []).append(block)
+    before: list[Block] = []
+    for overtime, part in sorted(parts.items()):
+        looks, earlier = (1, policy.looks + overtime - 1) if overtime else (policy.looks, 0)
+        found = _part(found, before, part, _plan(part, policy, looks, earlier), policy)
+        if found.kind not in UNDECIDED:
+            break
+        before += part
+    return found
+
+
+def _part(
+    found: Finding, before: Sequence[Block], part: Sequence[Block], plan: Sequence[Step], policy: Policy
+) -> Finding:
+    """Return what the last look at the plan, or at an overtime, found; `before` are the blocks of what came earlier."""
     for place, step in enumerate(plan):
-        seen = [block for block in main if block.fork < step.last and block.index < step.blocks]
+        seen = [block for block in part if block.fork % policy.forks < step.last and block.index < step.blocks]
         whole = len(seen) >= step.last * step.blocks
         look = step.look if whole else next(each.look for each in plan[place:] if each.look)
         if not look:
             continue
-        found = deciding.look({CASE: seen}, policy, look, decided={})[CASE]
+        found = deciding.look({CASE: [*before, *seen]}, policy, look, decided={})[CASE]
         if not whole or found.kind not in UNDECIDED:
             break
     return found
 
 
-def _live(main: Sequence[Block], policy: Policy) -> int:
-    """Return how many forks were alive at once: all that had a block before one had all of its first look."""
-    first = steps(policy, policy.blocks, policy.looks, policy.forks)[0].blocks
-    seen: set[int] = set()
-    for block in main:
-        if block.index >= first:
-            return len(seen)
-        seen.add(block.fork)
-    return policy.forks
+def _plan(part: Sequence[Block], policy: Policy, looks: int, earlier: int) -> Sequence[Step]:
+    """Return the steps of a part, by how many forks were alive at once: all that had a block before one had all of
+    its first look."""
+    together = steps(policy, policy.blocks, looks, policy.forks, seen=earlier)
+    live: set[int] = set()
+    for block in part:
+        if block.index >= together[0].blocks:
+            return steps(policy, policy.blocks, looks, len(live), seen=earlier)
+        live.add(block.fork)
+    return together
 
 
 def _confirmed(found: Finding, blocks: Sequence[Block], policy: Policy) -> tuple[list[Recurrence], bool]:
     """Return what the kept confirmations say, and whether one is missing that the finding asks for."""
     each = math.ceil(max(MIN_BLOCKS, math.ceil(CONFIRM_SHARE * policy.blocks)) / policy.forks)
+    number_of_forks = policy.forks * (1 + policy.overtime(found.look))
     recurrences: list[Recurrence] = []
     for number in range(1, policy.confirmations + 1):
-        forks = range(number * policy.forks, (number + 1) * policy.forks)
+        forks = range(number * number_of_forks, (number + 1) * number_of_forks)
         kept = [block for block in blocks if block.stage is Stage.CONFIRM and block.fork in forks]
-        if len(kept) < each * policy.forks:
+        if len(kept) < each * number_of_forks:
             return recurrences, True
         recurrences.append(deciding.confirm(found, kept, policy))
         if not recurrences[-1].again:

@@ -54,8 +54,8 @@ def score(folder: Path) -> Scores:
 def replay(folder: Path, lines: Sequence[Line]) -> dict[int, dict[str, str]]:
     """Return what each trial comes to again, by the names of `COLUMNS`, from what was kept and not from what was said.
 
-    Of joulebench it is the product's own word (`pass`, `regressed` …), or `unknown` where its blocks now ask for a
-    confirmation that was not measured.
+    Of joulebench it is the product's own word (`pass`, `regressed` …), or `unknown` where its blocks now ask for more
+    than was measured: a confirmation, or another look.
     """
     blocks: dict[int, list[Any]] = defaultdict(list)
     for row in keeping.table(folder, keeping.BLOCKS):
@@ -85,7 +85,8 @@ def _ours_again(line: Line, blocks: Sequence[Any]) -> str:
     kept = line["answers"]["joulebench"]["said"]
     decided = again.ours(blocks, again.policy_of(kept))
     # Where a regression was suspected then, too, time was short, and that is what is said of it again.
-    return "unknown" if decided.unknown and not kept["confirmations"] else decided.verdict.value
+    unconfirmed = decided.unknown and not kept["confirmations"]
+    return "unknown" if unconfirmed or decided.look > kept["look"] else decided.verdict.value
 
 
 def said(line: Line, column: str) -> str:

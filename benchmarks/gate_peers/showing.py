@@ -115,7 +115,7 @@ def _agreement(scores: Scores) -> str:
         if found["unlike"]:
             line += f"; not in trials {_numbers(found['unlike'])}"
         if found.get("unknown"):
-            line += f"; a confirmation was not measured in trials {_numbers(found['unknown'])}"
+            line += f"; the present code would have measured more in trials {_numbers(found['unknown'])}"
         lines.append(line)
     return "\n".join(lines) + "\n"
 

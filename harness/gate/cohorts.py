@@ -70,21 +70,21 @@ class Lab:
     block_s: dict[str, float] = field(default_factory=dict)
 
 
-def steps(policy: Policy, blocks: int, looks: int, live: int) -> tuple[Step, ...]:
+def steps(policy: Policy, blocks: int, looks: int, live: int, *, seen: int = 0) -> tuple[Step, ...]:
     """Return how a stage of `blocks` blocks a case goes from look to look, with `live` forks of each alive at once.
 
-    Every fork gets as many blocks, so all of them may be a few more.
+    Every fork gets as many blocks, so all of them may be a few more. Looks are counted from those that were `seen`.
     """
     forks = policy.forks
     whole = math.ceil(blocks / forks)
     if live >= forks:
         targets = [max(1, math.ceil(whole * look / looks)) for look in range(1, looks + 1)]
-        return tuple(Step(0, forks, target, look) for look, target in enumerate(targets, start=1))
+        return tuple(Step(0, forks, target, look) for look, target in enumerate(targets, start=seen + 1))
     waves = [(first, min(first + live, forks)) for first in range(0, forks, live)]
     reached = [looks * last // forks for _, last in waves]
     before = [0, *reached[:-1]]
     return tuple(
-        Step(first, last, whole, now if now > earlier else 0)
+        Step(first, last, whole, seen + now if now > earlier else 0)
         for (first, last), now, earlier in zip(waves, reached, before, strict=True)
     )
 

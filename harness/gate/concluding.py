@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from statistics import median
 from typing import NamedTuple
 
 from harness.gate.evidence import per_task
@@ -61,6 +61,7 @@ def _concluded(ending: Ending, policy: Policy) -> CaseResult:
     slots = _slots(ending.blocks)
     known = [slot.provenance for slot in slots if slot.provenance is not None]
     suspected = finding.kind is Kind.SUSPECTED
+    overtime = policy.overtime(finding.look)
     return CaseResult(
         name=finding.case,
         verdict=verdict,
@@ -71,9 +72,9 @@ def _concluded(ending: Ending, policy: Policy) -> CaseResult:
         base_s=_median_s(slots, "base"),
         head_s=_median_s(slots, "head"),
         look=finding.look,
-        looks=policy.looks,
+        looks=policy.looks + overtime,
         family=finding.family,
-        blocks_allowed=policy.most_blocks,
+        blocks_allowed=policy.most_blocks * (1 + overtime),
         confirmed=sum(each.again for each in ending.recurrences),
         confirmations=policy.confirmations if suspected else 0,
         control_change=finding.control_change,
@@ -84,7 +85,6 @@ def _concluded(ending: Ending, policy: Policy) -> CaseResult:
         advisory=terms.advisory,
         # An entry covers costs up to its limit, and a regression is one beyond it.
         accepted=None if verdict is Verdict.REGRESSED else terms.accepted,
-        more_s=_more_s(finding, ending.blocks) if verdict is Verdict.INCONCLUSIVE else None,
         more_blocks=finding.more_blocks if verdict is Verdict.INCONCLUSIVE else None,
     )
 
@@ -135,10 +135,3 @@ def _median_s(slots: Sequence[Slot], arm: str) -> float | None:
 
 def _doubts(slots: Sequence[Slot]) -> tuple[Doubt, ...]:
     return tuple(sorted({doubt for slot in slots for doubt in slot.doubts}))
-
-
-def _more_s(finding: Finding, blocks: Sequence[Block]) -> float | None:
-    """Return the seconds in slots that so many more blocks would take; starting forks comes on top."""
-    if finding.more_blocks is None or not blocks:
-        return None
-    return finding.more_blocks * fmean(sum(slot.duration_s for slot in (*b.slots, *b.control)) for b in blocks)

@@ -49,14 +49,15 @@ def look(
     decided: Mapping[str, Finding],
     terms: Mapping[str, Terms] | None = None,
 ) -> dict[str, Finding]:
-    """Return what look `look_index` (1 … policy.looks) says of every case; decided cases are returned as they are.
+    """Return what look `look_index` says of every case; decided cases are returned as they are.
 
-    Every case of the suite must be in `blocks_by_case`, decided or not: the promise is over all of them.
+    Looks are counted from 1; those beyond `policy.looks` are the ends of overtimes. Every case of the suite must be
+    in `blocks_by_case`, decided or not: the promise is over all of them.
 
     Raises: UsageError: there is no such look.
     """
-    if not 1 <= look_index <= policy.looks:
-        raise UsageError(f"look {look_index} of {policy.looks} does not exist; looks are counted from 1")
+    if look_index < 1:
+        raise UsageError(f"look {look_index} does not exist; looks are counted from 1")
     known = {case: (terms or {}).get(case, Terms(policy=policy)) for case in blocks_by_case}
     found: dict[str, Finding] = {}
     for advisory in (False, True):
@@ -120,7 +121,7 @@ def _judged(
             family=len(family),
             estimate=estimate,
             control_change=control.change,
-            more_blocks=_more(about, held, len(family)) if kind is Kind.GO_ON else None,
+            more_blocks=_more(about, held, look_index, len(family)) if kind is Kind.GO_ON else None,
         )
     return found
 
@@ -203,8 +204,8 @@ def _unsteady(control: _Control) -> str:
     return f"{_drifted(control)}, and what was found changed with it: run again on a quieter one"
 
 
-def _more(found: Spread | None, terms: Terms, cases: int) -> int | None:
-    return more_blocks(found, terms.policy, cases, math.log1p(terms.up_to))
+def _more(found: Spread | None, terms: Terms, look_index: int, cases: int) -> int | None:
+    return more_blocks(found, terms.policy, look_index, cases, math.log1p(terms.up_to))
 
 
 def _too_little(evidence: Evidence) -> str | None:
@@ -224,7 +225,7 @@ def _spread(evidence: Evidence, policy: Policy, look_index: int) -> Spread | Non
     """
     if not evidence.differences:
         return None
-    taken = policy.looks if _too_little(evidence) else look_index
+    taken = max(policy.looks, look_index) if _too_little(evidence) else look_index
     return spread(padded(evidence.differences), level_at(policy.alpha, taken, policy.looks))
 
 

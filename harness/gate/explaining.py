@@ -276,13 +276,7 @@ def _advice(case: CaseResult, policy: Policy) -> str:
     """Return what to do, or what more time would settle."""
     if case.verdict is Verdict.INCONCLUSIVE:
         if (more_s := w.more_s(case)) is not None:
-            settled = f"about {w.wall(more_s)} more of measuring would settle it"
-            if (blocks := w.blocks_needed(case)) is not None:
-                return (
-                    f"{settled}, which is more than its {case.blocks_allowed} blocks: raise gate.blocks to {blocks}, "
-                    "and --budget if that no longer fits."
-                )
-            return f"{settled}; give the gate a larger --budget."
+            return f"about {w.wall(more_s)} more of measuring would settle it; give the gate a larger --budget."
         return "how much more evidence would settle it cannot be told from this; run it again on a quieter runner."
     return {
         Verdict.PASS: f"nothing; a cost of {policy.tolerance * 100:g}% or more is excluded.",

@@ -93,7 +93,7 @@ def fork_level(policy: Policy, cases: int) -> float:
 
 
 def judge(differences_RCFB: Floats, limits: Limits, policy: Policy, look: int, open_RC: Truths) -> Judged:
-    """Return what both keys say of every open case at look `look` (1 … policy.looks)."""
+    """Return what both keys say of every open case at look `look`, from 1; beyond policy.looks, of an overtime."""
     import numpy as np
 
     runs, cases = open_RC.shape

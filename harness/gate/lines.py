@@ -31,9 +31,7 @@ def case_line(result: GateResult, number: int) -> str:
     if case.accepted is not None:
         parts.append(f"accepted by {case.accepted}")
     if (more_s := w.more_s(case)) is not None:
-        blocks = w.blocks_needed(case)
-        with_blocks = "" if blocks is None else f", with gate.blocks {blocks}"
-        parts.append(f"about {w.wall(more_s)} more would settle it{with_blocks}")
+        parts.append(f"about {w.wall(more_s)} more would settle it")
     if case.doubts:
         parts.append("doubts " + ",".join(doubt.value for doubt in case.doubts))
     parts += [

@@ -26,8 +26,8 @@ _NEXT = {
     Verdict.WORSE_QUALITY: "Head answers worse than base. A saving does not make up for it, and no entry accepts it.",
     Verdict.REGRESSED: "Look at it with the command below. If the cost is wanted, accept it by a reviewed `accept` "
     "entry with its size, a reason and the day on which it expires.",
-    Verdict.INCONCLUSIVE: "Not shown to be worse, and not shown to be no worse: a larger `--budget`, more "
-    "`gate.blocks` where they are used up, or a quieter runner settles it.",
+    Verdict.INCONCLUSIVE: "Not shown to be worse, and not shown to be no worse: a larger `--budget` or a "
+    "quieter runner settles it.",
     Verdict.NEW: "There is no base to stand against: look at its joules, they are the base of the next change.",
 }
 
@@ -153,9 +153,7 @@ def _next_steps(result: GateResult, ranked: list[tuple[int, CaseResult]]) -> lis
         steps += [f"- {_escape(reason)}" for reason in result.exit_reasons]
     more = [more_s for case in result.cases if (more_s := w.more_s(case)) is not None]
     if more:
-        blocks = max((needed for case in result.cases if (needed := w.blocks_needed(case)) is not None), default=None)
-        raised = "" if blocks is None else f", with `gate.blocks` raised to {blocks}"
-        steps.append(f"- About {w.wall(sum(more))} more of measuring would settle {_cases(len(more))}{raised}.")
+        steps.append(f"- About {w.wall(sum(more))} more of measuring would settle {_cases(len(more))}.")
     told = (*(note for note in warnings_of(result) if "--strict" not in note), *result.notes)
     notes = [f"- {_escape(note)}" for note in told]
     if not steps and not notes:

@@ -3,7 +3,8 @@
 Words: an *arm* is one version of the code (`base`, `head`), or the `control`, a fixed kernel that no
 repository can change. A *slot* is one measured window of one arm. A *block* is one visit to both arms, in the
 order ABBA or BAAB, with a control slot. A *fork* is a fresh pair of worker processes. A *stage* is `main`, or
-`confirm`: fresh forks in swapped places, after the main stage found a regression.
+`confirm`: fresh forks in swapped places, after the main stage found a regression. *Overtime* is evidence of the main
+stage beyond what was planned.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Policy(Frozen, frozen=True, kw_only=True):
 
     `alpha` is the chance of any false alarm in a suite run whose code is unchanged. A regression is an adjusted
     p below it, an estimate of `min_effect` or more, and recurrence in each of `confirmations` fresh stages. A
-    pass is an upper bound below `tolerance`. `blocks` is the most that a case gets in the main stage, over all
-    `forks`; `looks` is how often the evidence is looked at on the way. A control that drifts by more than
+    pass is an upper bound below `tolerance`. `blocks` is what is planned for a case in the main stage, over all
+    `forks`; `looks` is how often the evidence is looked at on the way. Where time is left after that, what is
+    undecided goes into *overtime*: as many blocks again in fresh forks, and a look. A control that drifts by more than
     `control_drift` keeps what is smaller, and changed with it, from being decided; a loss of quality beyond
     `quality_loss` (in the metric's unit) fails a case.
     """
@@ -63,6 +65,10 @@ class Policy(Frozen, frozen=True, kw_only=True):
     def most_blocks(self) -> int:
         """`blocks`, rounded up so that every fork gets as many."""
         return math.ceil(self.blocks / self.forks) * self.forks
+
+    def overtime(self, look: int) -> int:
+        """Return how many overtimes had been played at this look: 0 for the planned ones."""
+        return max(0, look - self.looks)
 
 
 class Slot(Frozen, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """A whole gate: from the slots to one result a case.
 
 Cases are measured side by side, cohort by cohort, looked at as often as the policy says, and leave when they are
-decided (`stages.py`). A regression that was found is looked for again in fresh forks and exchanged places.
+decided (`stages.py`). A regression that was found is looked for again in fresh forks and exchanged places. What is
+left of the budget then goes to the undecided cases (`overtime.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
+from harness.gate import overtime
 from harness.gate.arms import start_control
 from harness.gate.cohorts import MAX_WORKERS, Lab
 from harness.gate.control import TARGET
@@ -139,6 +141,10 @@ def _measured(
         terms = {case.name: terms_of(config, case.name) for case in cases}
         gate = Gate(lab=lab, policy=config.policy, terms=terms, decide=asked.decide, deadline_s=deadline_s)
         progress.total = len(cases)
+
+        def count() -> None:
+            progress.done = len(gate.decided.keys() | lab.failed.keys())
+
         size = max(1, MAX_WORKERS // (2 * config.policy.forks))
         for first in range(0, len(cases), size):
             if first and time.monotonic() >= deadline_s:
@@ -148,7 +154,8 @@ def _measured(
             share = len(cohort) / (len(cases) - first)
             until_s = time.monotonic() + share * max(0.0, deadline_s - time.monotonic())
             measure(gate, cohort, until_s)
-            progress.done += len(cohort)
+            count()
+        overtime.spend(gate, cases, size, count)
     finally:
         control.close()
     return _concluded(config, gate, cases, meters)
@@ -179,7 +186,7 @@ def _concluded(config: GateConfig, gate: Gate, cases: Sequence[Gated], meters: M
         meters=dict.fromkeys(names, infos),
     )
     results = {result.name: result for result in said}
-    for name, more_s in gate.unconfirmed_s().items():
+    for name, more_s in gate.missing_s().items():
         if results[name].verdict is Verdict.INCONCLUSIVE:
             results[name] = msgspec.structs.replace(results[name], more_s=more_s)
     for name, reason in {**worthless, **lab.failed}.items():

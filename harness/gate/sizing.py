@@ -27,6 +27,9 @@ _ONE_SIGMA = 0.158655
 
 _POWER = 0.95
 _LIKELY = 0.8
+MOST_OVERTIMES = 15
+"""More than these, 16 times the plan, are not foretold: each of them has less of the chance of error to spend."""
+
 _LOG_MOST = 50.0
 """Logarithms of ratios beyond this are reported as this, so that they stay numbers in JSON."""
 
@@ -93,33 +96,48 @@ def detectable(found: Spread, policy: Policy, look: int, cases: int, beyond: flo
     return change(max(beyond + needed, effect + _z(_POWER) * error))
 
 
-def more_blocks(found: Spread | None, policy: Policy, cases: int, beyond: float) -> int | None:
-    """Return how many more blocks (in as many more forks) would likely decide a case, from its spread so far.
+def more_blocks(found: Spread | None, policy: Policy, look: int, cases: int, beyond: float) -> int | None:
+    """Return how many more blocks (in as many more forks) would likely decide a case, from its spread at a look.
 
-    Whichever decision is nearer counts: a pass, or a regression where the estimate is large enough for one. None if
-    it cannot be told: fewer than two forks, or an estimate that lies on a limit.
+    Whichever decision is nearer counts: a pass, or a regression where the estimate is large enough for one. What the
+    plan does not decide takes whole overtimes, whose levels are stricter. None if it cannot be told: fewer than two
+    forks, an estimate that lies on a limit, or more than `MOST_OVERTIMES`.
     """
     if found is None:
         return None
-    ratios = []
     room = beyond + math.log1p(policy.tolerance) - found.estimate
-    if room > 0:
-        ratios.append(_needed(found, (policy.alpha, policy.alpha), policy, policy.looks, _LIKELY) / room)
-    if found.estimate >= max(beyond, math.log1p(policy.min_effect)) and found.estimate > beyond:
-        levels = (policy.alpha / cases, fork_level(policy, cases))
-        ratios.append(_needed(found, levels, policy, policy.looks, _LIKELY) / (found.estimate - beyond))
-    if not ratios:
-        return None
-    whole = max(MIN_BLOCKS, MIN_FORKS * found.blocks / found.forks, found.blocks * min(ratios) ** 2)
-    return max(1, math.ceil(whole - found.blocks))
+    excess = found.estimate - beyond
+    costly = excess > 0 and found.estimate >= max(beyond, math.log1p(policy.min_effect))
+    least = max(MIN_BLOCKS, MIN_FORKS * found.blocks / found.forks)
+    for taken in range(max(look + 1, policy.looks), policy.looks + MOST_OVERTIMES + 1):
+        overtime = policy.overtime(taken)
+        forks = max(found.forks, policy.forks * (1 + overtime))
+        ratios = []
+        if room > 0:
+            ratios.append(_needed(found, (policy.alpha, policy.alpha), policy, taken, _LIKELY, forks) / room)
+        if costly:
+            levels = (policy.alpha / cases, fork_level(policy, cases))
+            ratios.append(_needed(found, levels, policy, taken, _LIKELY, forks) / excess)
+        if not ratios:
+            return None
+        whole = max(least, found.blocks * min(ratios) ** 2)
+        end = policy.most_blocks * (1 + overtime)
+        if whole <= end:
+            return max(1, (end if overtime else math.ceil(whole)) - found.blocks)
+    return None
 
 
-def _needed(found: Spread, alphas: tuple[float, float], policy: Policy, look: int, power: float) -> float:
-    """Return how far the truth must lie beyond a limit for both keys to say so with this power."""
+def _needed(
+    found: Spread, alphas: tuple[float, float], policy: Policy, look: int, power: float, number: int | None = None
+) -> float:
+    """Return how far the truth must lie beyond a limit for both keys to say so with this power.
+
+    The errors are those that were found; `number` forks, if not as many as were found, would know their luck better.
+    """
     from scipy import stats
 
     by_block, by_fork = (level_at(alpha, look, policy.looks) for alpha in alphas)
-    freedom = found.forks - 1
+    freedom = (number or found.forks) - 1
     blocks = (_z(1 - by_block) + _z(power)) * found.block_error
     forks = (float(stats.t.isf(by_fork, freedom)) + float(stats.t.ppf(power, freedom))) * found.fork_error
     return max(blocks, forks)

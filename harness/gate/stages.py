@@ -1,5 +1,7 @@
 """The stages of a gate for some cases: looks until they are decided, then a confirmation of what was found.
 
+What the planned looks leave undecided can be measured again, in overtime (`overtime.py` chooses what).
+
 Where time is short, the cases that the least more evidence would decide go first, and measuring ends early enough for
 what is found last to be confirmed: a regression without its confirmation fails nothing.
 """
@@ -22,12 +24,12 @@ from harness.gate.keys import MIN_BLOCKS, RECURRENCE
 from harness.gate.model import CaseResult, Policy, Stage
 
 CONFIRM_SHARE = 0.5
-"""Blocks of a confirmation over those that the main stage allows."""
+"""Blocks of a confirmation over those of the main stage, overtimes included."""
 
 RESERVE_SHARE = 0.5
 """Most of their time that cases leave for a confirmation that may be needed: with more, little would be found."""
 
-_SPARE = 1.1
+SPARE = 1.1
 """Time that is kept for confirmations over what they are reckoned to take: no two blocks take alike."""
 
 
@@ -41,7 +43,10 @@ class Deciding(NamedTuple):
 
 @dataclass
 class Gate:
-    """What is known so far. `decided` are final; `latest` holds what was last said of every case."""
+    """What is known so far. `decided` are final; `latest` holds what was last said of every case.
+
+    `overtimes` counts those that a case had, or is in.
+    """
 
     lab: Lab
     policy: Policy
@@ -51,6 +56,7 @@ class Gate:
     decided: dict[str, Finding] = field(default_factory=dict)
     latest: dict[str, Finding] = field(default_factory=dict)
     recurrences: dict[str, list[Recurrence]] = field(default_factory=dict)
+    overtimes: dict[str, int] = field(default_factory=dict)
 
     def look(self, index: int, names: Sequence[str]) -> None:
         """Look at these cases; all others keep what was said of them, and their place in the family."""
@@ -79,25 +85,37 @@ class Gate:
         least = {name: self.terms[name].up_to + RECURRENCE * self.terms[name].policy.min_effect for name in seen}
         return [name for name, estimate in seen.items() if estimate is None or estimate.change >= least[name]]
 
-    def confirming_s(self, name: str) -> float:
-        """Return how long one confirmation of a case takes: starting its forks, and their blocks."""
+    def stage_s(self, name: str, blocks: int) -> float:
+        """Return how long so many blocks of a case take in fresh forks, starting these included."""
         policy, lab = self.policy, self.lab
-        each = math.ceil(_confirm_blocks(policy) / policy.forks)
+        each = math.ceil(blocks / policy.forks)
         return policy.forks * (lab.start_s.get(name, 0.0) + each * lab.block_s.get(name, 0.0))
 
-    def unconfirmed_s(self) -> dict[str, float]:
-        """Return the seconds of the confirmations for which there was no time, by case."""
+    def confirming_s(self, name: str, further: int = 0) -> float:
+        """Return how long one confirmation of a case takes, after so many `further` overtimes."""
+        parts = 1 + self.overtimes.get(name, 0) + further
+        return parts * self.stage_s(name, _confirm_blocks(self.policy))
+
+    def missing_s(self) -> dict[str, float]:
+        """Return the seconds for which there was no time, by case: of confirmations, or of likely deciding it."""
         runs = {name: self.recurrences.get(name, []) for name in self.suspects(list(self.terms))}
         missing = {name: self.policy.confirmations - len(each) for name, each in runs.items() if _again(each)}
-        return {name: max(1.0, number * self.confirming_s(name)) for name, number in missing.items() if number > 0}
+        unconfirmed = {name: number * self.confirming_s(name) for name, number in missing.items() if number > 0}
+        more = {name: self.latest[name].more_blocks for name in self.open(list(self.terms)) if name in self.latest}
+        undecided = {name: self.stage_s(name, blocks) for name, blocks in more.items() if blocks is not None}
+        return {name: max(1.0, each) for name, each in (unconfirmed | undecided).items()}
 
 
-def measure(gate: Gate, cases: Sequence[Gated], until_s: float) -> None:
-    """Measure some cases to their decision, or until their share of the budget is spent; confirm what was found."""
+def measure(gate: Gate, cases: Sequence[Gated], until_s: float, *, overtime: int = 0) -> None:
+    """Measure some cases to their decision, or until their share of the budget is spent; confirm what was found.
+
+    The planned looks are overtime 0. Each one after that is as many blocks again in fresh forks, and one look.
+    """
     names = [case.name for case in cases]
-    cohort = Cohort(gate.lab, cases, Stage.MAIN)
+    gate.overtimes.update(dict.fromkeys(names, overtime))
+    cohort = Cohort(gate.lab, cases, Stage.MAIN, first_fork=overtime * gate.policy.forks)
     try:
-        _main(gate, cohort, names, until_s)
+        _main(gate, cohort, names, until_s, overtime)
     except BaseException:
         cohort.kill()
         raise
@@ -105,7 +123,7 @@ def measure(gate: Gate, cases: Sequence[Gated], until_s: float) -> None:
     for number in range(1, gate.policy.confirmations + 1):
         runs = {name: gate.recurrences.get(name, []) for name in gate.suspects(names)}
         suspects = [name for name, each in runs.items() if len(each) == number - 1 and _again(each)]
-        if suspects and not _confirm(gate, [case for case in cases if case.name in suspects], number):
+        if suspects and not _confirm(gate, [case for case in cases if case.name in suspects], number, overtime):
             return
 
 
@@ -113,13 +131,17 @@ def _again(runs: Sequence[Recurrence]) -> bool:
     return all(run.again for run in runs)
 
 
-def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float) -> None:
+def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float, overtime: int) -> None:
     began_s = time.monotonic()
-    plan = steps(gate.policy, gate.policy.blocks, gate.policy.looks, cohort.begin())
+    policy, live = gate.policy, cohort.begin()
+    looks, seen = (1, policy.looks + overtime - 1) if overtime else (policy.looks, 0)
+    plan = steps(policy, policy.blocks, looks, live, seen=seen)
+    had = {name: len(gate.lab.blocks.get(name, ())) for name in names}
     reached = dict.fromkeys(names, 0)
     while waiting := [name for name in gate.open(names) if reached[name] < len(plan)]:
         ends_s = partial(_ends_s, gate, names, waiting, began_s, until_s)
-        active = _first(gate, waiting, reached, ends_s())
+        left = {name: policy.blocks + had[name] - len(gate.lab.blocks.get(name, ())) for name in waiting}
+        active = _first(gate, left, reached, ends_s())
         step = plan[reached[active[0]]]
         if not cohort.advance(active, step, ends_s):
             # Blocks that were made count: when time ends, the look that comes next is taken early.
@@ -137,7 +159,7 @@ def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float) -> N
 def _look(gate: Gate, cohort: Cohort, plan: Sequence[Step], reached: Mapping[str, int], names: Sequence[str]) -> None:
     by_look: dict[int, list[str]] = {}
     for name in gate.open(names):
-        following = next((step.look for step in plan[reached[name] :] if step.look), gate.policy.looks)
+        following = next((step.look for step in plan[reached[name] :] if step.look), plan[-1].look)
         by_look.setdefault(following, []).append(name)
     for index, group in sorted(by_look.items()):
         gate.look(index, group)
@@ -145,14 +167,17 @@ def _look(gate: Gate, cohort: Cohort, plan: Sequence[Step], reached: Mapping[str
         cohort.drop(name)
 
 
-def _first(gate: Gate, waiting: Sequence[str], reached: Mapping[str, int], ends_s: float) -> list[str]:
-    """Return the cases to go on with: all that are equally far, or where time is short the most promising of them."""
-    promise = {name: gate.latest[name].more_blocks if name in gate.latest else 0 for name in waiting}
-    ranked = sorted(waiting, key=lambda name: math.inf if promise[name] is None else promise[name] or 0)
+def _first(gate: Gate, left: Mapping[str, int], reached: Mapping[str, int], ends_s: float) -> list[str]:
+    """Return the cases to go on with: all that are equally far, or where time is short the most promising of them.
+
+    `left` is how many blocks each has to go.
+    """
+    promise = {name: gate.latest[name].more_blocks if name in gate.latest else 0 for name in left}
+    ranked = sorted(left, key=lambda name: math.inf if promise[name] is None else promise[name] or 0)
     left_s = ends_s - time.monotonic()
     fitting: list[str] = []
     for name in ranked:
-        left_s -= gate.lab.block_s.get(name, 0.0) * (gate.policy.blocks - len(gate.lab.blocks.get(name, ())))
+        left_s -= gate.lab.block_s.get(name, 0.0) * left[name]
         if fitting and left_s < 0 and name in gate.latest:
             break
         fitting.append(name)
@@ -166,7 +191,7 @@ def _ends_s(gate: Gate, names: Sequence[str], waiting: Sequence[str], began_s: f
     The former are taken out of the cases' share of the budget, `until_s`. The latter, of the cheapest case in which
     one may be found, can take its time from the cases to come, and is left out where it would take too much.
     """
-    stages = _SPARE * gate.policy.confirmations
+    stages = SPARE * gate.policy.confirmations
     found_s = stages * sum(map(gate.confirming_s, gate.suspects(names)))
     open_s = stages * min(map(gate.confirming_s, gate.suspicious(waiting)), default=0.0)
     if open_s > RESERVE_SHARE * (gate.deadline_s - found_s - began_s):
@@ -180,34 +205,39 @@ def _confirm_blocks(policy: Policy) -> int:
 
 def _in_time(gate: Gate, cases: Sequence[Gated]) -> list[Gated]:
     """Return the cases that the time left is enough to confirm, as many as possible: half a confirmation is none."""
-    left_s = _SPARE * (gate.deadline_s - time.monotonic())
+    left_s = SPARE * (gate.deadline_s - time.monotonic())
     cheapest = sorted((case.name for case in cases), key=gate.confirming_s)
     taken_s = dict(zip(cheapest, accumulate(map(gate.confirming_s, cheapest)), strict=True))
     return [case for case in cases if taken_s[case.name] <= left_s]
 
 
-def _confirm(gate: Gate, cases: Sequence[Gated], number: int) -> bool:
-    """Run one confirmation; return whether there was time for it."""
+def _confirm(gate: Gate, cases: Sequence[Gated], number: int, overtime: int) -> bool:
+    """Run one confirmation, in as many parts as the main stage had; return whether there was time for it."""
     cases = _in_time(gate, cases)
     if not cases:
         return False
     policy, lab = gate.policy, gate.lab
-    first_fork = number * policy.forks
-    cohort = Cohort(lab, cases, Stage.CONFIRM, first_fork=first_fork)
-    names = [case.name for case in cases]
-    try:
-        plan = steps(policy, _confirm_blocks(policy), 1, cohort.begin())
-        done = all(cohort.advance(names, step, lambda: gate.deadline_s) for step in plan)
-    except BaseException:
-        cohort.kill()
-        raise
-    cohort.close()
-    if not done:
+    first_fork = number * policy.forks * (1 + overtime)
+    forks = range(first_fork, first_fork + policy.forks * (1 + overtime))
+    if not all(_confirm_part(gate, cases, first) for first in forks[:: policy.forks]):
         return False
-    forks = range(first_fork, first_fork + policy.forks)
-    for name in names:
+    for name in (case.name for case in cases):
         if name not in lab.failed:
             blocks = [block for block in lab.blocks[name] if block.stage is Stage.CONFIRM and block.fork in forks]
             found = gate.decide.confirm(gate.decided[name], blocks, policy, terms=gate.terms[name])
             gate.recurrences.setdefault(name, []).append(found)
     return True
+
+
+def _confirm_part(gate: Gate, cases: Sequence[Gated], first_fork: int) -> bool:
+    """Measure fresh forks from `first_fork` on; return whether there was time for all of their blocks."""
+    cohort = Cohort(gate.lab, cases, Stage.CONFIRM, first_fork=first_fork)
+    names = [case.name for case in cases]
+    try:
+        plan = steps(gate.policy, _confirm_blocks(gate.policy), 1, cohort.begin())
+        done = all(cohort.advance(names, step, lambda: gate.deadline_s) for step in plan)
+    except BaseException:
+        cohort.kill()
+        raise
+    cohort.close()
+    return done

@@ -95,14 +95,6 @@ def more_s(case: CaseResult) -> float | None:
     return case.more_s
 
 
-def blocks_needed(case: CaseResult) -> int | None:
-    """Return to what `gate.blocks` must be raised so that more time settles a case, None where it need not."""
-    if more_s(case) is None or case.more_blocks is None or case.estimate is None:
-        return None
-    needed = case.estimate.blocks + case.more_blocks
-    return math.ceil(needed / 10) * 10 if needed > case.blocks_allowed else None
-
-
 def p_value(p: float) -> str:
     """Return a p-value with two digits, never as 0."""
     return f"{p:.2g}" if p >= 1e-9 else "<1e-9"

@@ -4,6 +4,10 @@ Whoever looks k times and stops at the first small p-value errs more often than 
 (1983, Biometrika 70:659) spend the chance of error along a function of the share of evidence seen; the one that
 resembles O'Brien & Fleming's boundaries spends next to nothing early: α(t) = 2 − 2Φ(z_{α/2} / √t), one-sided.
 
+Where evidence may go on beyond what was planned (t > 1), as long as there is time, a share of the chance is kept for
+it: α(t) = α (1 − kept / t), which no number of further looks uses up. It is taken from the last planned look; the
+earlier ones spend what they do without.
+
 The level of each look follows from the looks being correlated: evidence is a Brownian motion seen at times t, and
 the chance of crossing at look k and not before is integrated step by step (Armitage, McPherson & Rowe 1969,
 JRSS A 132:235; Jennison & Turnbull 2000, Group Sequential Methods, ch. 7 and 19). Levels are applied to the p-values
@@ -32,39 +36,55 @@ _NODES = 96
 _REACH = 9.0
 """Standard deviations below zero at which the integral begins: what lies beyond has a chance below 1e-18."""
 
+KEPT = 0.2
+"""Share of the chance of error that is kept for looks beyond the plan. With four looks and an α of 1 % the critical
+value of the last rises by 4 %, those of the others stay, and the first look beyond has 0.1 α to spend."""
+
 _SMALLEST = 1e-12
 """Overall levels below this are reported as this."""
 
 
-def spent(alpha: float, fraction: float) -> float:
-    """Return the one-sided chance of error spent once a `fraction` (0–1) of the evidence is seen."""
+def spent(alpha: float, fraction: float, kept: float = 0.0) -> float:
+    """Return the one-sided chance of error spent once a `fraction` of the planned evidence is seen.
+
+    Up to 1 it is that of O'Brien & Fleming's type, but at most the share that is not `kept` (times √t, so that it
+    rises at every look); beyond 1 what was kept.
+    """
     from scipy import stats
 
     if fraction <= 0:
         return 0.0
-    return float(2 * stats.norm.sf(stats.norm.isf(alpha / 2) / math.sqrt(min(1.0, fraction))))
+    if fraction > 1:
+        return alpha * (1 - kept / fraction)
+    planned = float(2 * stats.norm.sf(stats.norm.isf(alpha / 2) / math.sqrt(fraction)))
+    return min(planned, alpha * (1 - kept) * math.sqrt(fraction)) if kept else planned
 
 
-@lru_cache(maxsize=1024)
-def nominal_levels(alpha: float, fractions: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the level for the p-value of each look, so that all of them together err with chance `alpha`.
+@lru_cache(maxsize=4096)
+def nominal_levels(alpha: float, fractions: tuple[float, ...], kept: float = 0.0) -> tuple[float, ...]:
+    """Return the level for the p-value of each look, so that all of them together err with chance `alpha` at most.
 
-    `fractions` are the shares of evidence seen at the looks, rising and within (0, 1].
+    `fractions` are the shares of planned evidence seen at the looks, rising and above 0; beyond 1 only where a share
+    of the chance is `kept` for that.
 
-    Raises: UsageError: the fractions do not rise, or leave (0, 1].
+    Raises: UsageError: the fractions do not rise, or leave their range.
     """
     import numpy as np
     from scipy import special
 
     rising = all(earlier < later for earlier, later in zip((0.0, *fractions), fractions, strict=False))
-    if not rising or not fractions or fractions[-1] > 1 or not 0 < alpha < 1:
-        raise UsageError(f"looks at {fractions} with alpha {alpha}: fractions must rise within (0, 1], alpha in (0, 1)")
+    most = math.inf if kept > 0 else 1.0
+    if not rising or not fractions or fractions[-1] > most or not 0 < alpha < 1 or not 0 <= kept < 1:
+        raise UsageError(
+            f"looks at {fractions} with alpha {alpha} and {kept} of it kept: fractions must rise within (0, {most:g}], "
+            "alpha in (0, 1), what is kept in [0, 1)"
+        )
     levels: list[float] = []
     scores, weights = np.zeros(1), np.ones(1)
     before = 0.0
     for fraction in fractions:
         step = math.sqrt(fraction - before)
-        bound = _bound(spent(alpha, fraction) - spent(alpha, before), scores, weights, step)
+        bound = _bound(spent(alpha, fraction, kept) - spent(alpha, before, kept), scores, weights, step)
         levels.append(float(special.ndtr(-bound / math.sqrt(fraction))))
         scores, weights = _continued(scores, weights, step, bound, math.sqrt(fraction))
         before = fraction
@@ -76,9 +96,17 @@ def even_looks(looks: int) -> tuple[float, ...]:
     return tuple((each + 1) / looks for each in range(looks))
 
 
+def planned_looks(look: int, looks: int) -> tuple[float, ...]:
+    """Return the shares of planned evidence at the looks up to `look`: `looks` planned ones, then a whole plan each."""
+    return (*even_looks(looks)[:look], *(float(2 + beyond) for beyond in range(look - looks)))
+
+
 def level_at(alpha: float, look: int, looks: int) -> float:
-    """Return the level of look `look` (1 … looks) of evenly spaced looks."""
-    return nominal_levels(alpha, even_looks(looks))[look - 1]
+    """Return the level of look `look` (from 1) where `looks` evenly spaced ones are planned, with `KEPT` for more.
+
+    Every look beyond the plan comes after as much evidence as was planned in all.
+    """
+    return nominal_levels(alpha, planned_looks(look, looks), KEPT)[look - 1]
 
 
 def overall_p(p_values: Sequence[float] | Floats, look: int, looks: int) -> Floats:
@@ -96,7 +124,7 @@ def overall_p(p_values: Sequence[float] | Floats, look: int, looks: int) -> Floa
     return np.maximum(values, found)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _levels_by_alpha(look: int, looks: int) -> tuple[Floats, Floats]:
     import numpy as np
 

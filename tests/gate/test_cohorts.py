@@ -128,6 +128,11 @@ def test_forks_that_do_not_fit_come_in_waves_with_a_look_after_whole_ones():
     )
 
 
+def test_the_look_of_an_overtime_is_counted_on():
+    assert steps(Policy(forks=8, blocks=160, looks=4), 160, 1, 8, seen=4) == (Step(0, 8, 20, 5),)
+    assert [step.look for step in steps(Policy(forks=8, blocks=160, looks=4), 160, 1, 3, seen=5)] == [0, 0, 6]
+
+
 def test_every_fork_gets_as_many_blocks_which_may_be_a_few_more():
     policy = Policy(forks=6, blocks=160)
     last = steps(policy, policy.blocks, policy.looks, policy.forks)[-1]
@@ -295,9 +300,9 @@ def test_where_time_is_short_the_most_promising_cases_go_on(world, monkeypatch):
     monkeypatch.setattr(stages.time, "monotonic", lambda: next(clock) * 1e-3)
     world.lab.block_s.update(a=1.0, b=1.0, c=1.0)
     gate.latest.update({name: decide.finding(name, 1, Kind.GO_ON) for name in "abc"})
-    first = stages._first(gate, ["a", "b", "c"], {"a": 1, "b": 1, "c": 1}, 30.0)
-    assert first == ["b"]
-    assert stages._first(gate, ["a", "b", "c"], {"a": 1, "b": 1, "c": 1}, 60.0) == ["b", "a"]
+    left, reached = dict.fromkeys("abc", 24), dict.fromkeys("abc", 1)
+    assert stages._first(gate, left, reached, 30.0) == ["b"]
+    assert stages._first(gate, left, reached, 60.0) == ["b", "a"]
 
 
 def test_when_time_ends_the_look_that_comes_next_is_taken_early(world):

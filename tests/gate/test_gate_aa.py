@@ -41,7 +41,7 @@ def slot(arm, energy_j, **more):
     )
 
 
-def blocks(change, *, forks=range(8), each=20, stage=Stage.MAIN, seed=1):
+def blocks(change, *, forks=range(8), each=20, stage=Stage.MAIN, seed=1, sd=0.02):
     """Blocks as the gate makes them: every live fork in turn, noise of 2 %."""
     rng = np.random.default_rng(seed)
     made = []
@@ -49,7 +49,7 @@ def blocks(change, *, forks=range(8), each=20, stage=Stage.MAIN, seed=1):
         for fork in forks:
             order = "ABBA" if rng.random() < 0.5 else "BAAB"
             arms = ("base", "head", "head", "base") if order == "ABBA" else ("head", "base", "base", "head")
-            noise = np.exp(rng.normal(0, 0.02, 4))
+            noise = np.exp(rng.normal(0, sd, 4))
             slots = tuple(
                 slot(arm, 0.3 * x * (1 + change * (arm == "head"))) for arm, x in zip(arms, noise, strict=True)
             )
@@ -70,7 +70,7 @@ def answer(alarm, **said):
 
 def keep(folder, trial, change, own, measured, **changed):
     """Keep a trial in which pytest-benchmark and pyperf alarm, and asv, whose medians are 7 % apart, by its 1.05."""
-    ours = {"verdict": own, "reason": "", "confirmations": int(own == "regressed"), "code_version": "0.1.0"}
+    ours = {"verdict": own, "reason": "", "look": 4, "confirmations": int(own == "regressed"), "code_version": "0.1.0"}
     ours["policy"] = msgspec.to_builtins(Policy())
     medians = {"base": {"median": 1.00}, "head": {"median": 1.06}}
     rng = np.random.default_rng(trial)
@@ -209,11 +209,28 @@ def test_blocks_come_back_with_all_that_decides():
     assert [keeping.block_of(row).void for row in rows] == [None, "a wrong answer, of PATH", None]
 
 
+def test_a_trial_that_would_now_have_been_measured_for_longer_is_told_apart(tmp_path):
+    keeping.begin(tmp_path, ASKED, ABOUT)
+    strict = msgspec.to_builtins(Policy(tolerance=0.006))
+    said = {"look": 1, "verdict": "pass", "confirmations": 0, "code_version": "0.1.0", "policy": strict}
+    keep(tmp_path, 1, "A/A", "pass", blocks(0.0)[:40], said=said)
+    assert scoring.score(tmp_path)["replay"]["joulebench"] == {"trials": 1, "unlike": [1], "unknown": [1]}
+
+
 def test_a_regression_needs_its_confirmation_also_when_it_is_decided_again():
     assert again.ours(REGRESSED, Policy())[0] is Verdict.REGRESSED
     assert again.ours(blocks(0.05), Policy()) == again.Decided(Verdict.INCONCLUSIVE, 1, unknown=True)
     other = [*blocks(0.05), *blocks(0.0, forks=range(8, 16), each=10, stage=Stage.CONFIRM)]
     assert again.ours(other, Policy())[0] is Verdict.INCONCLUSIVE
+
+
+def test_overtimes_are_decided_again_with_the_parts_of_their_confirmation():
+    noisy = [*blocks(0.02, sd=0.15), *blocks(0.08, forks=range(8, 16))]
+    assert again.ours(noisy[:160], Policy()) == again.Decided(Verdict.INCONCLUSIVE, 4, unknown=False)
+    half = blocks(0.06, forks=range(16, 24), each=10, stage=Stage.CONFIRM)
+    assert again.ours([*noisy, *half], Policy()) == again.Decided(Verdict.INCONCLUSIVE, 5, unknown=True)
+    whole = [*half, *blocks(0.06, forks=range(24, 32), each=10, stage=Stage.CONFIRM)]
+    assert again.ours([*noisy, *whole], Policy()) == again.Decided(Verdict.REGRESSED, 5, unknown=False)
 
 
 def test_where_time_ended_the_next_look_was_taken_early():

@@ -68,11 +68,6 @@ def test_an_inconclusive_case_says_what_time_would_settle_it_and_its_doubts(make
     assert "doubts HOST_BUSY" in shown
 
 
-def test_a_case_that_has_had_its_blocks_says_how_many_would_settle_it(make):
-    assert "about 1m35s more would settle it, with gate.blocks 230" in line(make, Verdict.INCONCLUSIVE, more_blocks=109)
-    assert "gate.blocks" not in line(make, Verdict.INCONCLUSIVE, more_blocks=40)
-
-
 def test_quality_stands_in_the_line_where_it_was_compared(make):
     assert "accuracy base 0.912 head 0.88 (-0.032 [-0.051,-0.013], n=288)" in line(make, Verdict.WORSE_QUALITY)
 

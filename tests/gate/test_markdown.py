@@ -60,11 +60,6 @@ def test_what_is_inconclusive_says_how_long_it_would_take(make):
     assert "About 1m35s more of measuring would settle 1 case." in text
 
 
-def test_blocks_that_are_used_up_are_told_beside_the_time(make):
-    text = render_markdown(make.result(make.case(Verdict.INCONCLUSIVE, more_blocks=109)))
-    assert "About 1m35s more of measuring would settle 1 case, with `gate.blocks` raised to 230." in text
-
-
 def test_the_promise_on_quality_is_told_where_there_are_scores(make):
     assert "at most 1 % by design" in render_markdown(make.result(make.case()))
     scored = render_markdown(make.result(make.case(quality=make.WORSE)))

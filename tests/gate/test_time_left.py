@@ -1,4 +1,4 @@
-"""What is done with little time: what is found last can still be confirmed, and nothing is started in vain."""
+"""What is done with time: what is found last can still be confirmed, nothing is started in vain, the rest is spent."""
 
 import time
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from harness.gate import overtime
 from harness.gate.arms import Reading
 from harness.gate.cohorts import Lab
 from harness.gate.findings import Finding, Kind, Recurrence, Terms
@@ -48,7 +49,7 @@ class Clocked:
 
 
 class World:
-    """A gate whose looks find what `finds` says of a case: its kind, and its estimate or None."""
+    """A gate whose looks find what `finds` says of a look: its kind, its estimate or None, how many more blocks."""
 
     def __init__(self, tmp_path, finds, deadline_s, names):
         self.now_s, self.finds = 0.0, finds
@@ -67,8 +68,9 @@ class World:
             say=lambda _: None,
             deadline_s=deadline_s,
         )
+        self.again, self.confirmed = True, []
         terms = {name: Terms(policy=POLICY) for name in names}
-        decide = Deciding(look=self.look, confirm=lambda *_, **__: Recurrence(again=True, reason="again"))
+        decide = Deciding(look=self.look, confirm=self.confirm)
         self.gate = Gate(lab=self.lab, policy=POLICY, terms=terms, decide=decide, deadline_s=deadline_s)
         self.cases = [Gated(name, agree=True, metric="score", start=self.start) for name in names]
 
@@ -79,8 +81,20 @@ class World:
         return {name: decided.get(name) or self.finding(name, index) for name in blocks}
 
     def finding(self, name, index):
-        kind, estimate = self.finds(index)
-        return Finding(case=name, kind=kind, reason="so", look=index, family=1, estimate=estimate)
+        kind, estimate, *more = self.finds(index, name)
+        return Finding(
+            case=name,
+            kind=kind,
+            reason="so",
+            look=index,
+            family=1,
+            estimate=estimate,
+            more_blocks=next(iter(more), None),
+        )
+
+    def confirm(self, finding, blocks, policy, *, terms):
+        self.confirmed.append((finding.case, len(blocks), {block.fork for block in blocks}))
+        return Recurrence(again=self.again, reason="again")
 
     def blocks(self, stage):
         return sum(block.stage is stage for each in self.lab.blocks.values() for block in each)
@@ -90,16 +104,19 @@ class World:
 def measured(monkeypatch, tmp_path):
     """Return a function that measures cases until a deadline, of which each look finds something."""
 
-    def run(finds, deadline_s, names=("a",)):
+    def run(finds, deadline_s, names=("a",), most=4):
         world = World(tmp_path, finds, deadline_s, names)
         monkeypatch.setattr(time, "monotonic", lambda: world.now_s)
         measure(world.gate, world.cases, deadline_s)
+        told = []
+        overtime.spend(world.gate, world.cases, most, lambda: told.append(world.now_s))
+        world.told = told
         return world
 
     return run
 
 
-def found_last(index):
+def found_last(index, _):
     return (Kind.SUSPECTED if index == 2 else Kind.GO_ON), None
 
 
@@ -109,7 +126,7 @@ def test_enough_time_is_kept_to_confirm_what_the_last_look_finds(measured):
     assert 24 < world.blocks(Stage.MAIN) < 48
     assert [each.again for each in world.gate.recurrences["a"]] == [True]
     assert world.now_s <= deadline_s
-    assert world.gate.unconfirmed_s() == {}
+    assert world.gate.missing_s() == {}
 
 
 def test_with_time_for_both_stages_none_is_given_away(measured):
@@ -130,17 +147,89 @@ def test_no_worker_is_started_for_a_confirmation_that_cannot_end_in_time(measure
     world = measured(found_last, deadline_s)
     assert (world.blocks(Stage.CONFIRM), world.gate.recurrences) == (0, {})
     assert world.now_s <= deadline_s + BLOCK_S
-    assert world.gate.unconfirmed_s() == {"a": pytest.approx(CONFIRM_S, rel=0.1)}
+    assert world.gate.missing_s() == {"a": pytest.approx(CONFIRM_S, rel=0.1)}
 
 
 @pytest.mark.parametrize(("change", "blocks"), [(0.001, 48), (0.015, 36)])
 def test_time_is_kept_only_for_what_may_be_found(measured, make, change, blocks):
     estimate = replace(make.COSTLIER, change=change)
-    world = measured(lambda _: (Kind.GO_ON, estimate), MAIN_S + 0.5 * CONFIRM_S)
+    world = measured(lambda *_: (Kind.GO_ON, estimate), MAIN_S + 0.5 * CONFIRM_S)
     assert world.blocks(Stage.MAIN) == pytest.approx(blocks, abs=4)
 
 
 def test_where_time_is_enough_for_one_of_two_confirmations_one_is_run(measured):
     world = measured(found_last, 2 * MAIN_S + 1.2 * CONFIRM_S, ("a", "b"))
     assert len(world.gate.recurrences) == 1
-    assert len(world.gate.unconfirmed_s()) == 1
+    assert len(world.gate.missing_s()) == 1
+
+
+def undecided(*, until=99, more=48, estimate=None, then=Kind.PASS):
+    """Return findings that stay open until a look, with so many more blocks to go."""
+    return lambda index, _: (Kind.GO_ON, estimate, more) if index < until else (then, estimate)
+
+
+def test_time_that_is_left_goes_to_what_is_undecided_in_fresh_forks(measured, make):
+    cheap = replace(make.COSTLIER, change=0.001)
+    world = measured(undecided(until=4, estimate=cheap), 10 * MAIN_S)
+    assert world.gate.latest["a"].look == 4
+    assert {block.fork for block in world.lab.blocks["a"]} == set(range(18))
+    assert world.blocks(Stage.MAIN) == 3 * 48
+    assert world.now_s == pytest.approx(3 * MAIN_S, rel=0.05)
+    assert len(world.told) == 2
+
+
+def test_what_overtime_finds_is_confirmed_with_as_large_a_part_of_its_blocks(measured):
+    world = measured(undecided(until=3, then=Kind.SUSPECTED), 10 * MAIN_S)
+    assert world.confirmed == [("a", 48, set(range(12, 24)))]
+    assert world.gate.recurrences["a"][0].again
+    assert world.gate.missing_s() == {}
+
+
+def test_what_is_not_found_again_is_not_tried_again_however_much_time_is_left(measured):
+    def finds(index, _):
+        return (Kind.SUSPECTED if index == 2 else Kind.GO_ON), None, 48
+
+    world = measured(finds, 10 * MAIN_S)
+    world.again = False
+    assert world.blocks(Stage.MAIN) == 48
+
+
+def test_nothing_is_spent_on_what_the_time_left_cannot_decide(measured, make):
+    cheap = replace(make.COSTLIER, change=0.001)
+    hopeless = measured(undecided(more=20 * 48, estimate=cheap), 5 * MAIN_S)
+    assert hopeless.blocks(Stage.MAIN) == 48
+    assert hopeless.gate.missing_s() == {"a": pytest.approx(20 * MAIN_S, rel=0.2)}
+    unknown = measured(undecided(more=None, estimate=cheap), 5 * MAIN_S)
+    assert unknown.blocks(Stage.MAIN) == 48
+    assert unknown.gate.missing_s() == {}
+
+
+def test_an_overtime_is_not_begun_without_the_time_to_confirm_what_it_may_find(measured, make):
+    may_be_costlier = replace(make.COSTLIER, change=0.015)
+    short = measured(undecided(estimate=may_be_costlier), 2 * MAIN_S + CONFIRM_S)
+    assert short.blocks(Stage.MAIN) == 48
+    enough = measured(undecided(until=3, estimate=may_be_costlier, then=Kind.SUSPECTED), 2.2 * MAIN_S + 2.4 * CONFIRM_S)
+    assert enough.blocks(Stage.MAIN) == 96
+    assert enough.gate.recurrences["a"][0].again
+
+
+def test_what_an_unsteady_machine_hid_is_looked_for_once_more(measured, make):
+    cheap = replace(make.COSTLIER, change=0.001)
+    world = measured(lambda index, _: (Kind.CONTAMINATED if index < 3 else Kind.PASS, cheap), 5 * MAIN_S)
+    assert world.gate.decided["a"].look == 3
+
+
+def test_the_cases_that_need_least_go_first_and_no_more_at_once_than_allowed(measured, make):
+    cheap = replace(make.COSTLIER, change=0.001)
+    need = {"a": 96, "b": 48, "c": 480}
+
+    def finds(index, name):
+        return (Kind.GO_ON if index < 2 + need[name] // 48 else Kind.PASS), cheap, need[name] - 48 * max(0, index - 2)
+
+    world = measured(finds, 3 * MAIN_S + 4.5 * MAIN_S, "abc", most=1)
+    assert {name: len(each) for name, each in world.lab.blocks.items()} == {"a": 144, "b": 96, "c": 48}
+    overtimes = list(
+        dict.fromkeys(block.case for each in world.lab.blocks.values() for block in each if block.fork > 5)
+    )
+    assert sorted(overtimes) == ["a", "b"]
+    assert len(world.told) == 3

@@ -29,6 +29,35 @@ def test_spending_begins_at_nothing_and_ends_at_alpha():
     assert stats.spent(0.01, 0.25) == pytest.approx(2 * scipy_stats.norm.sf(scipy_stats.norm.isf(0.005) * 2))
 
 
+def test_what_is_kept_is_spent_beyond_the_plan_and_never_used_up():
+    assert stats.spent(0.01, 1.0, kept=0.2) == pytest.approx(0.008)
+    assert stats.spent(0.01, 2.0, kept=0.2) == pytest.approx(0.009)
+    assert 0.00999 < stats.spent(0.01, 1000.0, kept=0.2) < 0.01
+
+
+def test_going_on_for_as_long_as_it_takes_errs_as_seldom_as_promised():
+    times = np.array([0.25, 0.5, 0.75, 1, 2, 3, 4, 5, 6, 7, 8])
+    steps = np.random.default_rng(5).normal(size=(200_000, len(times))) * np.sqrt(np.diff(times, prepend=0))
+    p = scipy_stats.norm.sf(steps.cumsum(axis=1) / np.sqrt(times))
+    levels = np.array([stats.level_at(0.05, look, 4) for look in range(1, len(times) + 1)])
+    assert (p <= levels)[:, :4].any(axis=1).mean() == pytest.approx(0.8 * 0.05, abs=0.0015)
+    assert (p <= levels).any(axis=1).mean() == pytest.approx((1 - 0.2 / 8) * 0.05, abs=0.0015)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 0.01, 0.05])
+def test_what_is_kept_changes_the_last_planned_look_only(alpha):
+    plain = stats.nominal_levels(alpha, stats.even_looks(4))
+    kept = stats.nominal_levels(alpha, stats.even_looks(4), 0.2)
+    assert kept[:3] == pytest.approx(plain[:3])
+    assert 0.6 * plain[3] < kept[3] < plain[3]
+
+
+def test_every_overtime_has_less_left_to_spend():
+    levels = [stats.level_at(0.01, look, 4) for look in range(4, 12)]
+    assert levels == sorted(levels, reverse=True)
+    assert 0.0005 < levels[1] < levels[0] < 0.01
+
+
 def test_one_look_spends_everything():
     assert stats.nominal_levels(0.01, (1.0,)) == pytest.approx((0.01,))
 
@@ -58,7 +87,7 @@ def test_looks_that_see_the_same_evidence_again_err_less_often():
     assert crossed.mean() < 0.05
 
 
-@pytest.mark.parametrize("look", [1, 2, 3, 4])
+@pytest.mark.parametrize("look", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize("alpha", [1e-9, 4e-4, 0.01, 0.3])
 def test_a_p_value_at_the_level_of_its_look_is_that_alpha_overall(look, alpha):
     level = stats.level_at(alpha, look, 4)
@@ -67,7 +96,7 @@ def test_a_p_value_at_the_level_of_its_look_is_that_alpha_overall(look, alpha):
 
 def test_overall_p_values_rise_with_p_and_are_never_below_it():
     p = np.geomspace(1e-30, 1.0, 400)
-    for look in (1, 2, 3, 4):
+    for look in (1, 2, 3, 4, 5, 9):
         overall = stats.overall_p(p, look, 4)
         assert (np.diff(overall) >= 0).all()
         assert (overall >= p).all()

@@ -1,0 +1,74 @@
+"""Overtime: when all planned looks are done and budget is left, it goes to the cases that they left undecided.
+
+An overtime is as many blocks again as were planned, in fresh forks (which is what helps where forks differ), and one
+more look, at what `harness.stats.spending` keeps of the chance of error for it. Going on may depend on anything seen
+so far: that chance is spent by looks that were fixed beforehand, and ending early only leaves some of it unspent. So
+what cannot be decided with the time that is left is left alone: it would burn the budget for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from harness.gate.findings import Kind
+from harness.gate.forks import Gated
+from harness.gate.sizing import MOST_OVERTIMES
+from harness.gate.stages import SPARE, Gate, measure
+
+FAIR = 2.0
+"""How much more than the time that is left a case may be reckoned to need: what is reckoned decides four of five, and
+half of it, by the same normal theory, about two of five. Time would be of no use otherwise."""
+
+
+def spend(gate: Gate, cases: Sequence[Gated], most: int, tell: Callable[[], None]) -> None:
+    """Spend what is left of the budget on the undecided cases, `most` of them at once; `tell` after each time."""
+    while chosen := _next(gate, cases, most):
+        number = 1 + _had(gate, chosen[0])
+        gate.lab.say(f"time is left: overtime {number} of {', '.join(case.name for case in chosen)}")
+        measure(gate, chosen, gate.deadline_s, overtime=number)
+        tell()
+
+
+def _next(gate: Gate, cases: Sequence[Gated], most: int) -> list[Gated]:
+    """Return the cases that go into their next overtime together, none where nothing is worth it.
+
+    Those that need the least time come first, advisory ones last.
+    """
+    left_s = gate.deadline_s - time.monotonic()
+    needed_s = {case.name: _needed_s(gate, case.name, each) for case in cases if (each := _overtimes(gate, case.name))}
+    worth = [case for case in cases if needed_s.get(case.name, math.inf) <= FAIR * left_s]
+    ranked = sorted(worth, key=lambda case: (gate.terms[case.name].advisory, needed_s[case.name]))
+    chosen: list[Gated] = []
+    for case in ranked:
+        once_s = SPARE * _needed_s(gate, case.name, 1)
+        alike = not chosen or _had(gate, case) == _had(gate, chosen[0])
+        if alike and once_s <= left_s and len(chosen) < most:
+            chosen.append(case)
+            left_s -= once_s
+    return chosen
+
+
+def _had(gate: Gate, case: Gated) -> int:
+    return gate.overtimes.get(case.name, 0)
+
+
+def _overtimes(gate: Gate, name: str) -> int:
+    """Return how many more overtimes would likely decide a case: none where it is decided, or that cannot be told.
+
+    What was decided, but not believed of an unsteady machine, may be with the next.
+    """
+    found = gate.latest.get(name)
+    if found is None or name not in gate.open([name]) or gate.overtimes.get(name, 0) >= MOST_OVERTIMES:
+        return 0
+    if found.kind is Kind.CONTAMINATED:
+        return 1
+    return 0 if found.more_blocks is None else math.ceil(found.more_blocks / gate.policy.most_blocks)
+
+
+def _needed_s(gate: Gate, name: str, overtimes: int) -> float:
+    """Return how long so many overtimes take, with the confirmations of a case that may be found costlier."""
+    confirmations = gate.policy.confirmations if gate.suspicious([name]) else 0
+    main_s = overtimes * gate.stage_s(name, gate.policy.blocks)
+    return main_s + confirmations * gate.confirming_s(name, further=overtimes)
