@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence
 from harness.gate.keys import MIN_BLOCKS
 from harness.gate.model import Block, Policy, Stage, Verdict
 from harness.gate.stages import CONFIRM_SHARE
+from harness.stats import Looks, Taken
 
 from .keeping import CASE
 
@@ -80,34 +81,36 @@ def policy_of(said: Mapping[str, Any]) -> Policy:
 
 def _looked(main: Sequence[Block], policy: Policy) -> Finding:
     """Return what the last look found: the first that decided, or the one that was taken early as time ended."""
-    found = deciding.look({CASE: []}, policy, 1, decided={})[CASE]
+    taken: Looks = (Taken(1, 1 / policy.most_blocks),)
+    found = deciding.look({CASE: []}, policy, taken, [CASE])[CASE]
     parts: dict[int, list[Block]] = {0: []}
     for block in main:
         parts.setdefault(block.fork // policy.forks, []).append(block)
     before: list[Block] = []
+    taken = ()
     for overtime, part in sorted(parts.items()):
         looks, earlier = (1, policy.looks + overtime - 1) if overtime else (policy.looks, 0)
-        found = _part(found, before, part, _plan(part, policy, looks, earlier), policy)
-        if found.kind not in UNDECIDED:
-            break
+        for look, seen in _looks(part, _plan(part, policy, looks, earlier), policy):
+            taken = (*taken, Taken(look, (len(before) + len(seen)) / policy.most_blocks))
+            found = deciding.look({CASE: [*before, *seen]}, policy, taken, [CASE])[CASE]
+            if found.kind not in UNDECIDED:
+                return found
         before += part
     return found
 
 
-def _part(
-    found: Finding, before: Sequence[Block], part: Sequence[Block], plan: Sequence[Step], policy: Policy
-) -> Finding:
-    """Return what the last look at the plan, or at an overtime, found; `before` are the blocks of what came earlier."""
+def _looks(part: Sequence[Block], plan: Sequence[Step], policy: Policy) -> Iterator[tuple[int, list[Block]]]:
+    """Yield the looks of the plan or of an overtime, with what they saw; the last as early as time ended."""
+    shown = 0
     for place, step in enumerate(plan):
         seen = [block for block in part if block.fork % policy.forks < step.last and block.index < step.blocks]
         whole = len(seen) >= step.last * step.blocks
         look = step.look if whole else next(each.look for each in plan[place:] if each.look)
-        if not look:
-            continue
-        found = deciding.look({CASE: [*before, *seen]}, policy, look, decided={})[CASE]
-        if not whole or found.kind not in UNDECIDED:
-            break
-    return found
+        if look and len(seen) > shown:
+            shown = len(seen)
+            yield look, seen
+        if not whole:
+            return
 
 
 def _plan(part: Sequence[Block], policy: Policy, looks: int, earlier: int) -> Sequence[Step]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from harness.gate.model import Verdict
 from harness.stats import wilson
 
 from . import again, keeping
@@ -86,7 +87,10 @@ def _ours_again(line: Line, blocks: Sequence[Any]) -> str:
     decided = again.ours(blocks, again.policy_of(kept))
     # Where a regression was suspected then, too, time was short, and that is what is said of it again.
     unconfirmed = decided.unknown and not kept["confirmations"]
-    return "unknown" if unconfirmed or decided.look > kept["look"] else decided.verdict.value
+    went_on = decided.look > kept["look"]
+    undecided = decided.verdict is Verdict.INCONCLUSIVE and not decided.unknown and not kept["confirmations"]
+    would_go_on = undecided and kept["verdict"] != Verdict.INCONCLUSIVE
+    return "unknown" if unconfirmed or went_on or would_go_on else decided.verdict.value
 
 
 def said(line: Line, column: str) -> str:

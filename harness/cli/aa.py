@@ -145,6 +145,8 @@ def _trial(request: Request, ground: Ground, built: Slots, title: str) -> tuple[
             keep=blocks.append,
             on_progress=show,
             matches=gating.matching(request.select),
+            # Every trial is to be alike, and there are more to come.
+            overtime=False,
         )
         outcome = running.run(ground.config, built, asked)
     if not outcome.results:

@@ -6,19 +6,19 @@ The statistics stand in `harness.gate.keys`. On top of them:
 * a control that changed by more than `control_drift`, and surely so, means that the machine changed. Pairs cancel
   that; what is found must then be larger than this change, or hold in the earlier and in the later half of every fork;
 * fewer than 6 forks or 24 blocks never decide anything;
-* a decided case stays decided and keeps its place in Holm's family, which errs on the safe side;
+* every case keeps its place in Holm's family: what is decided, or not looked at now, counts there as showing
+  nothing, which errs on the safe side;
 * advisory cases are a family of their own, so that they cost the others nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.errors import UsageError
 from harness.gate.evidence import Evidence, gather, padded
-from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence, Terms
+from harness.gate.findings import Finding, Kind, Recurrence, Terms
 from harness.gate.keys import (
     MIN_BLOCKS,
     MIN_FORKS,
@@ -34,7 +34,7 @@ from harness.gate.keys import (
 from harness.gate.model import Block, Estimate, Policy, Stage
 from harness.gate.sizing import Spread, change, detectable, more_blocks, spread
 from harness.stats.signed_rank import hodges_lehmann, signed_rank_p
-from harness.stats.spending import level_at
+from harness.stats.spending import Looks, level_at, planned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,28 +44,23 @@ if TYPE_CHECKING:
 def look(
     blocks_by_case: Mapping[str, Sequence[Block]],
     policy: Policy,
-    look_index: int,
+    taken: Looks,
+    names: Iterable[str],
     *,
-    decided: Mapping[str, Finding],
     terms: Mapping[str, Terms] | None = None,
 ) -> dict[str, Finding]:
-    """Return what look `look_index` says of every case; decided cases are returned as they are.
+    """Return what a look says of the cases `names`; `taken` are the looks at them so far, this one last.
 
-    Looks are counted from 1; those beyond `policy.looks` are the ends of overtimes. Every case of the suite must be
-    in `blocks_by_case`, decided or not: the promise is over all of them.
-
-    Raises: UsageError: there is no such look.
+    Every case of the suite must be in `blocks_by_case`, looked at now or not: the promise is over all of them.
     """
-    if look_index < 1:
-        raise UsageError(f"look {look_index} does not exist; looks are counted from 1")
+    wanted = set(names)
     known = {case: (terms or {}).get(case, Terms(policy=policy)) for case in blocks_by_case}
     found: dict[str, Finding] = {}
     for advisory in (False, True):
         family = [case for case in blocks_by_case if known[case].advisory is advisory]
-        fixed = {case: decided[case] for case in family if case in decided and decided[case].kind not in UNDECIDED}
-        evidence = {case: gather(blocks_by_case[case], Stage.MAIN) for case in family if case not in fixed}
-        found |= fixed | _judged(family, evidence, {case: known[case] for case in family}, policy, look_index)
-    return {case: found[case] for case in blocks_by_case}
+        evidence = {case: gather(blocks_by_case[case], Stage.MAIN) for case in family if case in wanted}
+        found |= _judged(family, evidence, {case: known[case] for case in family}, policy, taken)
+    return {case: found[case] for case in blocks_by_case if case in wanted}
 
 
 def confirm(finding: Finding, blocks: Sequence[Block], policy: Policy, *, terms: Terms | None = None) -> Recurrence:
@@ -82,7 +77,9 @@ def confirm(finding: Finding, blocks: Sequence[Block], policy: Policy, *, terms:
     level = fork_level(policy, finding.family)
     again = bool(recurs(values_FB[None], limits.null, limits.regressed, level)[0])
     p_value = float(signed_rank_p(values_FB.reshape(1, -1) - limits.null[:, None])[0][0])
-    estimate = _estimate(spread(values_FB, policy.alpha), held, policy.looks, finding.family, (p_value, p_value))
+    estimate = _estimate(
+        spread(values_FB, policy.alpha), held, planned(policy.looks, policy.looks), finding.family, (p_value, p_value)
+    )
     control = _control(evidence, held.policy, finding.family)
     if again and _hidden(Kind.SUSPECTED, control, evidence, estimate, held):
         return Recurrence(again=False, reason=_unsteady(control), estimate=estimate)
@@ -93,20 +90,20 @@ def confirm(finding: Finding, blocks: Sequence[Block], policy: Policy, *, terms:
 
 
 def _judged(
-    family: Sequence[str], evidence: Mapping[str, Evidence], terms: Mapping[str, Terms], policy: Policy, look_index: int
+    family: Sequence[str], evidence: Mapping[str, Evidence], terms: Mapping[str, Terms], policy: Policy, taken: Looks
 ) -> dict[str, Finding]:
     if not evidence:
         return {}
     usable = [case in evidence and evidence[case].fault is None for case in family]
-    said = judge(_cube(family, evidence), _limits([terms[c] for c in family]), policy, look_index, _row(usable))
+    said = judge(_cube(family, evidence), _limits([terms[c] for c in family]), policy, taken, _row(usable))
     found: dict[str, Finding] = {}
     for place, case in enumerate(family):
         if case not in evidence:
             continue
         each, held = evidence[case], terms[case]
-        about = None if each.fault else _spread(each, policy, look_index)
+        about = None if each.fault else _spread(each, policy, taken)
         p_values = (float(said.p_more[0, place]), float(said.adjusted_more[0, place]))
-        estimate = _estimate(about, held, look_index, len(family), p_values)
+        estimate = _estimate(about, held, taken, len(family), p_values)
         control = _control(each, held.policy, len(family))
         kind, reason = _unusable(each) or _said(said, place, estimate, held)
         if _hidden(kind, control, each, estimate, held):
@@ -117,11 +114,11 @@ def _judged(
             case=case,
             kind=kind,
             reason=reason,
-            look=look_index,
+            look=taken[-1].look,
             family=len(family),
             estimate=estimate,
             control_change=control.change,
-            more_blocks=_more(about, held, look_index, len(family)) if kind is Kind.GO_ON else None,
+            more_blocks=_more(about, held, taken, len(family)) if kind is Kind.GO_ON else None,
         )
     return found
 
@@ -204,8 +201,8 @@ def _unsteady(control: _Control) -> str:
     return f"{_drifted(control)}, and what was found changed with it: run again on a quieter one"
 
 
-def _more(found: Spread | None, terms: Terms, look_index: int, cases: int) -> int | None:
-    return more_blocks(found, terms.policy, look_index, cases, math.log1p(terms.up_to))
+def _more(found: Spread | None, terms: Terms, taken: Looks, cases: int) -> int | None:
+    return more_blocks(found, terms.policy, taken, cases, math.log1p(terms.up_to))
 
 
 def _too_little(evidence: Evidence) -> str | None:
@@ -217,20 +214,20 @@ def _too_little(evidence: Evidence) -> str | None:
     return None
 
 
-def _spread(evidence: Evidence, policy: Policy, look_index: int) -> Spread | None:
+def _spread(evidence: Evidence, policy: Policy, taken: Looks) -> Spread | None:
     """Return where a case lies, with the interval that all looks together keep at 1 − 2α.
 
     Repeated confidence intervals: Jennison & Turnbull 1989, JRSS B 51:305. Where too little is there to decide, no
-    look is taken, and the level of the last one stands.
+    look is taken, and the level of the last planned one stands.
     """
     if not evidence.differences:
         return None
-    taken = max(policy.looks, look_index) if _too_little(evidence) else look_index
-    return spread(padded(evidence.differences), level_at(policy.alpha, taken, policy.looks))
+    looks = planned(policy.looks, policy.looks) if _too_little(evidence) else taken
+    return spread(padded(evidence.differences), level_at(policy.alpha, looks, policy.looks))
 
 
 def _estimate(
-    found: Spread | None, terms: Terms, look_index: int, cases: int, p_values: tuple[float, float]
+    found: Spread | None, terms: Terms, taken: Looks, cases: int, p_values: tuple[float, float]
 ) -> Estimate | None:
     if found is None:
         return None
@@ -244,7 +241,7 @@ def _estimate(
         forks=found.forks,
         same_sign=found.same_sign,
         blocks=found.blocks,
-        detectable=detectable(found, terms.policy, look_index, cases, math.log1p(terms.up_to)),
+        detectable=detectable(found, terms.policy, taken, cases, math.log1p(terms.up_to)),
     )
 
 

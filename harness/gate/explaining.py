@@ -171,7 +171,7 @@ def _numbers(seen: Explanation) -> list[str]:
             ("change", f"{w.percent(e.change, 2)}  {interval}"),
             ("p", f"{w.p_value(e.p_value)}; over all gated cases (Holm) {w.p_value(e.p_adjusted)}"),
             ("forks", f"{e.same_sign} of {e.forks} point the way of the estimate"),
-            ("blocks", f"{e.blocks} of at most {case.blocks_allowed}, look {case.look} of {case.looks}"),
+            ("blocks", f"{e.blocks} of {case.blocks_allowed}, look {case.look} of {case.looks}"),
             ("detectable", f"a change of {detectable} would have been found with 95 % power"),
         ]
     for name, energy_j, duration_s in (("base", case.base_j, case.base_s), ("head", case.head_j, case.head_s)):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.gate.model import Policy
 from harness.stats.signed_rank import hodges_lehmann, signed_rank_p
-from harness.stats.spending import level_at, overall_p
+from harness.stats.spending import Looks, level_at, overall_p
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +92,8 @@ def fork_level(policy: Policy, cases: int) -> float:
     return float(min(policy.alpha, (FORK_SHARE * policy.alpha / max(1, cases)) ** (1 / (1 + policy.confirmations))))
 
 
-def judge(differences_RCFB: Floats, limits: Limits, policy: Policy, look: int, open_RC: Truths) -> Judged:
-    """Return what both keys say of every open case at look `look`, from 1; beyond policy.looks, of an overtime."""
+def judge(differences_RCFB: Floats, limits: Limits, policy: Policy, taken: Looks, open_RC: Truths) -> Judged:
+    """Return what both keys say of every open case; `taken` are the looks at these so far, the present one last."""
     import numpy as np
 
     runs, cases = open_RC.shape
@@ -107,18 +107,17 @@ def judge(differences_RCFB: Floats, limits: Limits, policy: Policy, look: int, o
     if null.any():
         below = signed_rank_p(values_NB)[1]
     more, less = _family(above, rows, open_RC.shape), _family(below, rows, open_RC.shape)
-    adjusted_more = holm_rows(overall_p(more, look, policy.looks))
-    adjusted_less = holm_rows(overall_p(less, look, policy.looks))
+    adjusted_more = holm_rows(overall_p(more, taken, policy.looks))
+    adjusted_less = holm_rows(overall_p(less, taken, policy.looks))
 
-    fork_more = fork_p(forks, null, above=True) <= level_at(fork_level(policy, cases), look, policy.looks)
-    fork_less = fork_p(forks, 0.0, above=False) <= level_at(policy.alpha / cases, look, policy.looks)
+    fork_more = fork_p(forks, null, above=True) <= level_at(fork_level(policy, cases), taken, policy.looks)
+    fork_less = fork_p(forks, 0.0, above=False) <= level_at(policy.alpha / cases, taken, policy.looks)
     blocks_more = enough & (adjusted_more.ravel()[rows] <= policy.alpha)
     suspected = _as_far(values_NB, blocks_more & fork_more, regressed)
     blocks_less = enough & (adjusted_less.ravel()[rows] <= policy.alpha)
     better = _as_far(-values_NB, blocks_less & fork_less, -improved)
-    passed = (
-        ~suspected & ~better & enough & _passes(values_NB, forks, tolerated, level_at(policy.alpha, look, policy.looks))
-    )
+    level = level_at(policy.alpha, taken, policy.looks)
+    passed = ~suspected & ~better & enough & _passes(values_NB, forks, tolerated, level)
 
     def spread(found: Truths) -> Truths:
         whole = np.zeros(runs * cases, dtype=np.bool_)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from harness.gate.findings import Kind
 from harness.gate.forks import Gated
 from harness.gate.sizing import MOST_OVERTIMES
-from harness.gate.stages import SPARE, Gate, measure
+from harness.gate.stages import Gate, measure
 
 FAIR = 2.0
-"""How much more than the time that is left a case may be reckoned to need: what is reckoned decides four of five, and
-half of it, by the same normal theory, about two of five. Time would be of no use otherwise."""
+"""How much more than the time that is left for it a case may be reckoned to need: what is reckoned decides four of
+five, and half of it, by the same normal theory, about two of five. Time would be of no use otherwise."""
 
 
 def spend(gate: Gate, cases: Sequence[Gated], most: int, tell: Callable[[], None]) -> None:
@@ -34,19 +34,21 @@ def spend(gate: Gate, cases: Sequence[Gated], most: int, tell: Callable[[], None
 def _next(gate: Gate, cases: Sequence[Gated], most: int) -> list[Gated]:
     """Return the cases that go into their next overtime together, none where nothing is worth it.
 
-    Those that need the least time come first, advisory ones last.
+    Those that need the least time come first, advisory ones last; time is not spread over more of them than it is
+    likely to decide.
     """
     left_s = gate.deadline_s - time.monotonic()
-    needed_s = {case.name: _needed_s(gate, case.name, each) for case in cases if (each := _overtimes(gate, case.name))}
-    worth = [case for case in cases if needed_s.get(case.name, math.inf) <= FAIR * left_s]
-    ranked = sorted(worth, key=lambda case: (gate.terms[case.name].advisory, needed_s[case.name]))
+    needed_s = {case.name: gate.needed_s(case.name, n) for case in cases if (n := _overtimes(gate, case.name))}
+    ranked = sorted(
+        (case for case in cases if case.name in needed_s),
+        key=lambda case: (gate.terms[case.name].advisory, needed_s[case.name]),
+    )
     chosen: list[Gated] = []
     for case in ranked:
-        once_s = SPARE * _needed_s(gate, case.name, 1)
-        alike = not chosen or _had(gate, case) == _had(gate, chosen[0])
-        if alike and once_s <= left_s and len(chosen) < most:
-            chosen.append(case)
-            left_s -= once_s
+        if gate.needed_s(case.name, 1) <= left_s and needed_s[case.name] <= FAIR * left_s:
+            left_s -= needed_s[case.name]
+            if len(chosen) < most and (not chosen or _had(gate, case) == _had(gate, chosen[0])):
+                chosen.append(case)
     return chosen
 
 
@@ -57,18 +59,11 @@ def _had(gate: Gate, case: Gated) -> int:
 def _overtimes(gate: Gate, name: str) -> int:
     """Return how many more overtimes would likely decide a case: none where it is decided, or that cannot be told.
 
-    What was decided, but not believed of an unsteady machine, may be with the next.
+    What was decided, but not believed of an unsteady machine, gets one, for that may have come to rest.
     """
-    found = gate.latest.get(name)
-    if found is None or name not in gate.open([name]) or gate.overtimes.get(name, 0) >= MOST_OVERTIMES:
+    found, had = gate.latest.get(name), gate.overtimes.get(name, 0)
+    if found is None or name not in gate.open([name]) or had >= MOST_OVERTIMES:
         return 0
     if found.kind is Kind.CONTAMINATED:
-        return 1
+        return 0 if had else 1
     return 0 if found.more_blocks is None else math.ceil(found.more_blocks / gate.policy.most_blocks)
-
-
-def _needed_s(gate: Gate, name: str, overtimes: int) -> float:
-    """Return how long so many overtimes take, with the confirmations of a case that may be found costlier."""
-    confirmations = gate.policy.confirmations if gate.suspicious([name]) else 0
-    main_s = overtimes * gate.stage_s(name, gate.policy.blocks)
-    return main_s + confirmations * gate.confirming_s(name, further=overtimes)

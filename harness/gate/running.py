@@ -52,7 +52,8 @@ class Outcome(NamedTuple):
 class Asked(NamedTuple):
     """How a gate is to be run, beside what its configuration says.
 
-    `config_name` is the configuration's file name, `matches` says which cases are wanted.
+    `config_name` is the configuration's file name, `matches` says which cases are wanted; without `overtime` what is
+    left of the budget is not spent.
     """
 
     config_name: str
@@ -63,6 +64,7 @@ class Asked(NamedTuple):
     on_progress: Callable[[Progress], None]
     matches: Callable[[str], bool] = lambda _: True
     decide: Deciding = Deciding()
+    overtime: bool = True
 
 
 def run(config: GateConfig, slots: Slots, asked: Asked) -> Outcome:
@@ -155,7 +157,8 @@ def _measured(
             until_s = time.monotonic() + share * max(0.0, deadline_s - time.monotonic())
             measure(gate, cohort, until_s)
             count()
-        overtime.spend(gate, cases, size, count)
+        if asked.overtime:
+            overtime.spend(gate, cases, size, count)
     finally:
         control.close()
     return _concluded(config, gate, cases, meters)
@@ -173,7 +176,7 @@ def _concluded(config: GateConfig, gate: Gate, cases: Sequence[Gated], meters: M
     names = [case.name for case in cases]
     unseen = [name for name in names if name not in gate.latest]
     if unseen:
-        gate.look(1, unseen)
+        gate.look(1, {name: gate.share(name) for name in unseen})
     qualities, worthless = _qualities(gate, cases)
     infos = meters.infos()
     said = gate.decide.verdicts(

@@ -14,7 +14,7 @@ from harness.gate.keys import MIN_BLOCKS, MIN_FORKS, fork_level, summarise
 from harness.gate.model import Policy
 from harness.records import Frozen
 from harness.stats.signed_rank import hodges_lehmann
-from harness.stats.spending import level_at
+from harness.stats.spending import Looks, Taken, level_at, planned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,20 +83,22 @@ def change(log_ratio: float) -> float:
     return math.expm1(max(-_LOG_MOST, min(_LOG_MOST, log_ratio)))
 
 
-def detectable(found: Spread, policy: Policy, look: int, cases: int, beyond: float) -> float | None:
+def detectable(found: Spread, policy: Policy, taken: Looks, cases: int, beyond: float) -> float | None:
     """Return the smallest relative change that this look would find with 95 % power; None with too few forks.
 
-    `beyond` is the change that is accepted anyway. The level is that of the first step of Holm: the worst case.
+    `taken` are the looks so far, this one last, and `beyond` is the change that is accepted anyway. The level is that
+    of the first step of Holm: the worst case.
     """
     if found.forks < MIN_FORKS or found.blocks < MIN_BLOCKS:
         return None
-    needed = _needed(found, (policy.alpha / cases, fork_level(policy, cases)), policy, look, _POWER)
+    levels = (policy.alpha / cases, fork_level(policy, cases))
+    needed = _needed(found, _critical(levels, policy, taken, found.forks, _POWER))
     error = max(found.block_error, found.fork_error)
     effect = max(beyond, math.log1p(policy.min_effect))
     return change(max(beyond + needed, effect + _z(_POWER) * error))
 
 
-def more_blocks(found: Spread | None, policy: Policy, look: int, cases: int, beyond: float) -> int | None:
+def more_blocks(found: Spread | None, policy: Policy, taken: Looks, cases: int, beyond: float) -> int | None:
     """Return how many more blocks (in as many more forks) would likely decide a case, from its spread at a look.
 
     Whichever decision is nearer counts: a pass, or a regression where the estimate is large enough for one. What the
@@ -105,42 +107,55 @@ def more_blocks(found: Spread | None, policy: Policy, look: int, cases: int, bey
     """
     if found is None:
         return None
-    room = beyond + math.log1p(policy.tolerance) - found.estimate
-    excess = found.estimate - beyond
-    costly = excess > 0 and found.estimate >= max(beyond, math.log1p(policy.min_effect))
     least = max(MIN_BLOCKS, MIN_FORKS * found.blocks / found.forks)
-    for taken in range(max(look + 1, policy.looks), policy.looks + MOST_OVERTIMES + 1):
-        overtime = policy.overtime(taken)
-        forks = max(found.forks, policy.forks * (1 + overtime))
-        ratios = []
-        if room > 0:
-            ratios.append(_needed(found, (policy.alpha, policy.alpha), policy, taken, _LIKELY, forks) / room)
-        if costly:
-            levels = (policy.alpha / cases, fork_level(policy, cases))
-            ratios.append(_needed(found, levels, policy, taken, _LIKELY, forks) / excess)
-        if not ratios:
-            return None
-        whole = max(least, found.blocks * min(ratios) ** 2)
-        end = policy.most_blocks * (1 + overtime)
-        if whole <= end:
-            return max(1, (end if overtime else math.ceil(whole)) - found.blocks)
+    on_plan = taken == planned(taken[-1].look, policy.looks)
+    end = policy.most_blocks
+
+    def whole(looks: Looks, forks: int) -> float:
+        return max(least, found.blocks * _ratio(found, policy, looks, cases, beyond, forks) ** 2)
+
+    if taken[-1].share < 1 and (blocks := whole(planned(policy.looks, policy.looks), found.forks)) <= end:
+        return max(1, math.ceil(blocks - found.blocks))
+    for number in range(1, MOST_OVERTIMES + 1):
+        if on_plan and taken[-1].share < 1:
+            looks, total = planned(policy.looks + number, policy.looks), end * (1 + number)
+        else:
+            first = max(policy.looks, taken[-1].look)
+            further = (Taken(first + each, taken[-1].share + each) for each in range(1, number + 1))
+            looks, total = (*taken, *further), found.blocks + number * end
+        if whole(looks, max(found.forks, found.forks * total // found.blocks)) <= total:
+            return total - found.blocks
     return None
 
 
-def _needed(
-    found: Spread, alphas: tuple[float, float], policy: Policy, look: int, power: float, number: int | None = None
-) -> float:
-    """Return how far the truth must lie beyond a limit for both keys to say so with this power.
+def _ratio(found: Spread, policy: Policy, looks: Looks, cases: int, beyond: float, forks: int) -> float:
+    """Return by how much the errors of a case are too large for the last of these looks to likely decide it."""
+    room = beyond + math.log1p(policy.tolerance) - found.estimate
+    excess = found.estimate - beyond
+    ratios = [math.inf]
+    if room > 0:
+        levels = (policy.alpha, policy.alpha)
+        ratios.append(_needed(found, _critical(levels, policy, looks, forks, _LIKELY)) / room)
+    if excess > 0 and found.estimate >= max(beyond, math.log1p(policy.min_effect)):
+        levels = (policy.alpha / cases, fork_level(policy, cases))
+        ratios.append(_needed(found, _critical(levels, policy, looks, forks, _LIKELY)) / excess)
+    return min(ratios)
 
-    The errors are those that were found; `number` forks, if not as many as were found, would know their luck better.
-    """
+
+def _critical(
+    levels: tuple[float, float], policy: Policy, looks: Looks, forks: int, power: float
+) -> tuple[float, float]:
+    """Return how many standard errors, by block and by fork, both keys need to say so with this power."""
     from scipy import stats
 
-    by_block, by_fork = (level_at(alpha, look, policy.looks) for alpha in alphas)
-    freedom = (number or found.forks) - 1
-    blocks = (_z(1 - by_block) + _z(power)) * found.block_error
-    forks = (float(stats.t.isf(by_fork, freedom)) + float(stats.t.ppf(power, freedom))) * found.fork_error
-    return max(blocks, forks)
+    by_block, by_fork = (level_at(alpha, looks, policy.looks) for alpha in levels)
+    freedom = forks - 1
+    return _z(1 - by_block) + _z(power), float(stats.t.isf(by_fork, freedom) + stats.t.ppf(power, freedom))
+
+
+def _needed(found: Spread, critical: tuple[float, float]) -> float:
+    """Return how far the truth must lie beyond a limit."""
+    return max(critical[0] * found.block_error, critical[1] * found.fork_error)
 
 
 def _z(share: float) -> float:

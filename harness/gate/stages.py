@@ -22,6 +22,7 @@ from harness.gate.findings import UNDECIDED, Finding, Kind, Recurrence, Terms
 from harness.gate.forks import Gated
 from harness.gate.keys import MIN_BLOCKS, RECURRENCE
 from harness.gate.model import CaseResult, Policy, Stage
+from harness.stats.spending import Looks, Taken
 
 CONFIRM_SHARE = 0.5
 """Blocks of a confirmation over those of the main stage, overtimes included."""
@@ -45,7 +46,7 @@ class Deciding(NamedTuple):
 class Gate:
     """What is known so far. `decided` are final; `latest` holds what was last said of every case.
 
-    `overtimes` counts those that a case had, or is in.
+    `taken` are the looks at each case, `overtimes` counts those that it had, or is in.
     """
 
     lab: Lab
@@ -56,16 +57,33 @@ class Gate:
     decided: dict[str, Finding] = field(default_factory=dict)
     latest: dict[str, Finding] = field(default_factory=dict)
     recurrences: dict[str, list[Recurrence]] = field(default_factory=dict)
+    taken: dict[str, Looks] = field(default_factory=dict)
     overtimes: dict[str, int] = field(default_factory=dict)
 
-    def look(self, index: int, names: Sequence[str]) -> None:
-        """Look at these cases; all others keep what was said of them, and their place in the family."""
+    def look(self, number: int, shares: Mapping[str, float]) -> None:
+        """Take look `number` at these cases, which have seen such shares of what was planned for them.
+
+        All others keep what was said of them, and their place in the family. A look that sees nothing new is not taken.
+        """
         blocks = {name: self.lab.blocks.get(name, []) for name in self.terms}
-        found = self.decide.look(blocks, self.policy, index, decided=self.decided, terms=self.terms)
-        for name in names:
-            self.latest[name] = found[name]
-            if found[name].kind not in UNDECIDED:
-                self.decided[name] = found[name]
+        groups: dict[Looks, list[str]] = {}
+        for name, share in shares.items():
+            before = self.taken.get(name, ())
+            if not before or share > before[-1].share:
+                groups.setdefault((*before, Taken(number, share)), []).append(name)
+        for taken, names in groups.items():
+            for name, found in self.decide.look(blocks, self.policy, taken, names, terms=self.terms).items():
+                self.latest[name], self.taken[name] = found, taken
+                if found.kind not in UNDECIDED:
+                    self.decided[name] = found
+
+    def share(self, name: str) -> float:
+        """Return how much of the evidence that was planned for a case is there: 1 for all of it."""
+        return max(1, self.made(name)) / self.policy.most_blocks
+
+    def made(self, name: str) -> int:
+        """Return how many blocks of a case there are in the main stage."""
+        return sum(block.stage is Stage.MAIN for block in self.lab.blocks.get(name, ()))
 
     def open(self, names: Sequence[str]) -> list[str]:
         """Return the cases that are neither decided nor failed."""
@@ -96,14 +114,24 @@ class Gate:
         parts = 1 + self.overtimes.get(name, 0) + further
         return parts * self.stage_s(name, _confirm_blocks(self.policy))
 
+    def needed_s(self, name: str, overtimes: int) -> float:
+        """Return how long to reckon for so many overtimes, and for confirming a case that may be found costlier."""
+        confirmations = self.policy.confirmations if self.suspicious([name]) else 0
+        main_s = overtimes * self.stage_s(name, self.policy.blocks)
+        return SPARE * (main_s + confirmations * self.confirming_s(name, further=overtimes))
+
     def missing_s(self) -> dict[str, float]:
         """Return the seconds for which there was no time, by case: of confirmations, or of likely deciding it."""
         runs = {name: self.recurrences.get(name, []) for name in self.suspects(list(self.terms))}
         missing = {name: self.policy.confirmations - len(each) for name, each in runs.items() if _again(each)}
-        unconfirmed = {name: number * self.confirming_s(name) for name, number in missing.items() if number > 0}
-        more = {name: self.latest[name].more_blocks for name in self.open(list(self.terms)) if name in self.latest}
-        undecided = {name: self.stage_s(name, blocks) for name, blocks in more.items() if blocks is not None}
-        return {name: max(1.0, each) for name, each in (unconfirmed | undecided).items()}
+        found = {name: number * self.confirming_s(name) for name, number in missing.items() if number > 0}
+        for name in self.open(list(self.terms)):
+            more = self.latest[name].more_blocks if name in self.latest else None
+            if more is not None and self.made(name) + more <= self.policy.most_blocks:
+                found[name] = self.needed_s(name, 0) + more * self.lab.block_s.get(name, 0.0)
+            elif more is not None:
+                found[name] = self.needed_s(name, math.ceil(more / self.policy.most_blocks))
+        return {name: max(1.0, each) for name, each in found.items()}
 
 
 def measure(gate: Gate, cases: Sequence[Gated], until_s: float, *, overtime: int = 0) -> None:
@@ -136,11 +164,11 @@ def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float, over
     policy, live = gate.policy, cohort.begin()
     looks, seen = (1, policy.looks + overtime - 1) if overtime else (policy.looks, 0)
     plan = steps(policy, policy.blocks, looks, live, seen=seen)
-    had = {name: len(gate.lab.blocks.get(name, ())) for name in names}
+    had = {name: gate.made(name) for name in names}
     reached = dict.fromkeys(names, 0)
     while waiting := [name for name in gate.open(names) if reached[name] < len(plan)]:
-        ends_s = partial(_ends_s, gate, names, waiting, began_s, until_s)
-        left = {name: policy.blocks + had[name] - len(gate.lab.blocks.get(name, ())) for name in waiting}
+        ends_s = partial(_ends_s, gate, names, waiting, until_s, None if overtime else began_s)
+        left = {name: policy.blocks + had[name] - gate.made(name) for name in waiting}
         active = _first(gate, left, reached, ends_s())
         step = plan[reached[active[0]]]
         if not cohort.advance(active, step, ends_s):
@@ -150,7 +178,7 @@ def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float, over
         for name in active:
             reached[name] += 1
         if step.look:
-            gate.look(step.look, gate.open(active))
+            gate.look(step.look, {name: gate.share(name) for name in gate.open(active)})
         for name in active:
             if name not in gate.open(names) or reached[name] == len(plan):
                 cohort.drop(name)
@@ -162,7 +190,7 @@ def _look(gate: Gate, cohort: Cohort, plan: Sequence[Step], reached: Mapping[str
         following = next((step.look for step in plan[reached[name] :] if step.look), plan[-1].look)
         by_look.setdefault(following, []).append(name)
     for index, group in sorted(by_look.items()):
-        gate.look(index, group)
+        gate.look(index, {name: gate.share(name) for name in group})
     for name in names:
         cohort.drop(name)
 
@@ -185,16 +213,17 @@ def _first(gate: Gate, left: Mapping[str, int], reached: Mapping[str, int], ends
     return [name for name in fitting if reached[name] == nearest]
 
 
-def _ends_s(gate: Gate, names: Sequence[str], waiting: Sequence[str], began_s: float, until_s: float) -> float:
+def _ends_s(gate: Gate, names: Sequence[str], waiting: Sequence[str], until_s: float, began_s: float | None) -> float:
     """Return when measuring must end for the confirmations of what was found, and of one more finding.
 
     The former are taken out of the cases' share of the budget, `until_s`. The latter, of the cheapest case in which
-    one may be found, can take its time from the cases to come, and is left out where it would take too much.
+    one may be found, can take its time from the cases to come, and is left out where it would take too much of the time
+    since `began_s`, if that is given: an overtime begins only where there is time for both.
     """
     stages = SPARE * gate.policy.confirmations
     found_s = stages * sum(map(gate.confirming_s, gate.suspects(names)))
     open_s = stages * min(map(gate.confirming_s, gate.suspicious(waiting)), default=0.0)
-    if open_s > RESERVE_SHARE * (gate.deadline_s - found_s - began_s):
+    if began_s is not None and open_s > RESERVE_SHARE * (gate.deadline_s - found_s - began_s):
         open_s = 0.0
     return min(until_s, gate.deadline_s - open_s) - found_s
 

@@ -31,7 +31,7 @@ def result_without_blocks(config: GateConfig, name: str, verdict: Verdict, reaso
         verdict=verdict,
         reason=reason,
         looks=config.policy.looks,
-        blocks_allowed=config.policy.blocks,
+        blocks_allowed=config.policy.most_blocks,
         advisory=held.advisory,
         accepted=held.accepted,
     )

@@ -27,7 +27,7 @@ from harness.stats.proportion import (
     wilson,
 )
 from harness.stats.signed_rank import Shift, hodges_lehmann, signed_rank_p
-from harness.stats.spending import even_looks, level_at, nominal_levels, overall_p, spent
+from harness.stats.spending import Looks, Taken, even_looks, level_at, nominal_levels, overall_p, planned, spent
 from harness.stats.sums import Part, Total, add, bill, pooled, scaled, weakest
 from harness.stats.totals import (
     build_total,
@@ -61,11 +61,13 @@ __all__ = [
     "Interval",
     "Limit",
     "Location",
+    "Looks",
     "Part",
     "Payback",
     "PowerLaw",
     "Shift",
     "Spread",
+    "Taken",
     "Total",
     "TrainingTotal",
     "add",
@@ -97,6 +99,7 @@ __all__ = [
     "paired_difference",
     "paired_log_ratios",
     "peak_memory_bytes",
+    "planned",
     "pooled",
     "power_law",
     "prefill_interval",

@@ -245,12 +245,10 @@ class Scripted:
         self.script, self.again = script, again
         self.asked = []
 
-    def look(self, blocks, policy, index, *, decided, terms):
-        self.asked.append((index, {name: len(each) for name, each in blocks.items()}, set(decided)))
-        return {
-            name: decided.get(name) or self.finding(name, index, self.script[name].get(index, Kind.GO_ON))
-            for name in blocks
-        }
+    def look(self, blocks, policy, taken, names, *, terms):
+        index = taken[-1].look
+        self.asked.append((index, {name: len(blocks[name]) for name in names}, taken[-1].share))
+        return {name: self.finding(name, index, self.script[name].get(index, Kind.GO_ON)) for name in names}
 
     def finding(self, name, index, kind):
         more = self.script[name].get("more")
@@ -273,7 +271,7 @@ def gate_of(world, script, *, deadline_s=FOREVER, again=True):
 def test_a_decided_case_leaves_and_the_others_go_on(world):
     gate, decide = gate_of(world, {"a": {1: Kind.PASS}, "b": {}})
     measure(gate, [world.case("a"), world.case("b")], FOREVER)
-    assert decide.asked == [(1, {"a": 12, "b": 12}, set()), (2, {"a": 12, "b": 24}, {"a"})]
+    assert decide.asked == [(1, {"a": 12, "b": 12}, 0.5), (2, {"b": 24}, 1.0)]
     assert gate.latest["a"].kind is Kind.PASS
     assert gate.latest["b"].kind is Kind.GO_ON
 

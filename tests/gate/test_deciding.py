@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import stats
-from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured, UsageError
+from harness.errors import IncomparableRecords, InvalidMeasurement, NotMeasured
 from harness.gate.concluding import verdicts
 from harness.gate.deciding import confirm, look
 from harness.gate.evidence import gather
@@ -52,8 +52,14 @@ def blocks(case="encode", change=0.0, *, forks=8, each=20, sd=0.02, luck=0.0, se
     ]
 
 
+def looked(suite, *, index=4, names=None, policy=POLICY, taken=None, terms=None):
+    """What a planned look says of a suite, or one after other looks."""
+    taken = taken or stats.planned(index, policy.looks)
+    return look(suite, policy, taken, list(suite) if names is None else names, terms=terms)
+
+
 def finding(measured, *, policy=POLICY, index=4, terms=None):
-    return look({"encode": measured}, policy, index, decided={}, terms=terms and {"encode": terms})["encode"]
+    return looked({"encode": measured}, index=index, policy=policy, terms=terms and {"encode": terms})["encode"]
 
 
 def concluded(measured, *, recurrences=(), **more):
@@ -241,24 +247,25 @@ def test_a_control_that_is_merely_noisy_does_not_forbid_a_decision():
     assert finding(steady).kind is Kind.PASS
 
 
-def test_decided_cases_stay_as_they_are_and_keep_their_place_in_the_family():
+def test_cases_that_are_not_looked_at_keep_their_place_in_the_family_and_show_nothing():
     suite = {f"case{n}": [REPLACE(b, case=f"case{n}") for b in blocks(sd=0.1, seed=n)] for n in range(24)}
-    suite["bad"] = [REPLACE(b, case="bad") for b in blocks(change=0.05, sd=0.06)]
-    first = look(suite, POLICY, 2, decided={})
-    passed = {case: each for case, each in first.items() if each.kind is Kind.PASS}
-    decided = dict.fromkeys(list(suite)[:20], first["case0"]) | passed
-    again = look(suite, POLICY, 4, decided={"case3": REPLACE(first["case3"], kind=Kind.PASS)})
-    assert again["case3"].look == 2
-    assert {each.family for each in again.values()} == {25}
-    assert list(again) == list(suite)
-    assert look(suite, POLICY, 4, decided=decided)["bad"].estimate.p_adjusted <= 0.01
+    suite["bad"] = [REPLACE(b, case="bad") for b in blocks(change=0.04, sd=0.08)]
+    suite["worst"] = [REPLACE(b, case="worst") for b in blocks(change=0.2, sd=0.06)]
+    among = looked(suite)
+    assert list(among) == list(suite)
+    assert {each.family for each in among.values()} == {26}
+    alone = looked(suite, names=["bad"])
+    assert list(alone) == ["bad"]
+    assert alone["bad"].family == 26
+    assert alone["bad"].estimate.p_adjusted == pytest.approx(26 / 25 * among["bad"].estimate.p_adjusted)
+    assert alone["bad"].estimate.p_adjusted <= 0.01
 
 
 def test_p_values_are_adjusted_for_the_whole_suite_and_its_looks():
     alone = finding(blocks(change=0.03, sd=0.1)).estimate
     suite = {"encode": blocks(change=0.03, sd=0.1)}
     suite |= {f"case{n}": blocks(f"case{n}", seed=n, sd=0.1) for n in range(2, 25)}
-    among = look(suite, POLICY, 4, decided={})["encode"].estimate
+    among = looked(suite)["encode"].estimate
     assert among.p_value == alone.p_value
     assert among.p_adjusted == pytest.approx(24 * alone.p_adjusted, rel=0.01)
     assert alone.p_adjusted >= alone.p_value
@@ -267,7 +274,7 @@ def test_p_values_are_adjusted_for_the_whole_suite_and_its_looks():
 def test_advisory_cases_do_not_make_it_harder_for_the_others():
     suite = {f"case{n}": blocks(f"case{n}", seed=n, sd=0.1) for n in range(4)}
     terms = {f"case{n}": Terms(policy=POLICY, advisory=n > 0) for n in range(4)}
-    found = look(suite, POLICY, 4, decided={}, terms=terms)
+    found = looked(suite, terms=terms)
     assert [each.family for each in found.values()] == [1, 3, 3, 3]
 
 
@@ -351,20 +358,33 @@ def test_worse_quality_counts_before_a_saving_and_after_what_is_invalid():
     assert concluded(cheaper, qualities={"encode": worse}).verdict is Verdict.INVALID
 
 
-def test_a_look_that_does_not_exist_is_refused():
-    with pytest.raises(UsageError, match="does not exist"):
-        look({}, POLICY, 0, decided={})
-
-
 def test_what_the_plan_left_open_is_decided_in_overtime_by_stricter_levels():
     luck = np.tile([0.026, -0.026], 8)
     fresh = [block("encode", f, i, luck[f] + 0.002 * math.sin(i)) for f in range(16) for i in range(20)]
-    planned, after = finding(fresh[:160]), finding(fresh, index=5)
-    assert (planned.kind, planned.more_blocks) == (Kind.GO_ON, 320)
+    first, after = finding(fresh[:160]), finding(fresh, index=5)
+    assert (first.kind, first.more_blocks) == (Kind.GO_ON, 320)
     assert (after.kind, after.look, after.estimate.forks) == (Kind.PASS, 5, 16)
-    assert finding(fresh[:160], index=5).estimate.high > planned.estimate.high
+    assert finding(fresh[:160], index=5).estimate.high > first.estimate.high
     result = concluded(fresh, found=after)
     assert (result.verdict, result.look, result.looks, result.blocks_allowed) == (Verdict.PASS, 5, 5, 320)
+
+
+def test_blocks_that_were_lost_make_no_further_overtime():
+    luck = np.tile([0.026, -0.026], 8)
+    lossy = [block("encode", f, i, luck[f] + 0.002 * math.sin(i)) for f in range(8) for i in range(20)][1:]
+    assert finding(lossy).more_blocks == 320
+
+
+def test_a_case_that_was_cut_off_goes_on_from_there_by_levels_of_what_it_saw():
+    luck = np.tile([0.026, -0.026], 8)
+    cut = [block("encode", f, i, luck[f] + 0.002 * math.sin(i)) for i in range(9) for f in range(8)]
+    early = (*stats.planned(1, 4), stats.Taken(2, 72 / 160))
+    found = looked({"encode": cut}, taken=early)["encode"]
+    assert (found.kind, found.look, 0 < found.more_blocks <= 160) == (Kind.GO_ON, 2, True)
+    fresh = [block("encode", f, i, luck[f] + 0.002 * math.sin(i)) for i in range(20) for f in range(8, 16)]
+    after = looked({"encode": cut + fresh}, taken=(*early, stats.Taken(5, 232 / 160)))["encode"]
+    assert after.estimate.high < finding(cut + fresh, index=5).estimate.high
+    assert (after.kind, after.look) == (Kind.PASS, 5)
 
 
 def test_what_would_take_too_many_overtimes_is_not_foretold():
@@ -393,9 +413,9 @@ def test_many_suites_at_once_get_what_each_gets_alone():
         cube = np.array([[np.array(gather(each, Stage.MAIN).differences) for each in s.values()] for s in suites])
         limits = Limits(*(np.full(4, each) for each in (0.0, math.log1p(0.02), math.log1p(-0.02), math.log1p(0.03))))
         index = trial % 4 + 1
-        together = judge(cube, limits, POLICY, index, np.ones((2, 4), dtype=bool))
+        together = judge(cube, limits, POLICY, stats.planned(index, 4), np.ones((2, 4), dtype=bool))
         for run, suite in enumerate(suites):
-            alone = list(look(suite, POLICY, index, decided={}).values())
+            alone = list(looked(suite, index=index).values())
             assert [each.kind is Kind.SUSPECTED for each in alone] == together.suspected[run].tolist()
             assert [each.kind is Kind.IMPROVED for each in alone] == together.improved[run].tolist()
             assert [each.kind is Kind.PASS for each in alone] == together.passed[run].tolist()

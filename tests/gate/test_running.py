@@ -213,15 +213,38 @@ def test_a_regression_that_no_time_was_left_to_confirm_says_how_much_was_missing
     repository = project.repository(tmp_path / "repository", files)
     budget_s = 1.5
 
-    def found_late(blocks, policy, index, **_):
+    def found_late(blocks, policy, taken, names, **_):
         time.sleep(budget_s)
-        return {name: Finding(case=name, kind=Kind.SUSPECTED, reason="dear", look=index, family=1) for name in blocks}
+        return {name: Finding(case=name, kind=Kind.SUSPECTED, reason="dear", look=1, family=1) for name in names}
 
     results, _, _ = run(repository, tmp_path / "results", budget_s=budget_s, decide=Deciding(look=found_late))
     assert results["a"].verdict is Verdict.INCONCLUSIVE
     assert "only 0 of 1 confirmations could be run" in results["a"].reason
     assert results["a"].more_s >= 1.0
     assert not list((tmp_path / "results").glob("confirm-*"))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_undecided_case_gets_what_is_left_of_the_budget_if_that_is_wanted(project, tmp_path, wanted):
+    repository = project.repository(
+        tmp_path / "repository", {"gate.yaml": GATE + "cases: [{name: a, target: 'package.work:encode'}]\n"}
+    )
+
+    def found_later(blocks, policy, taken, names, **_):
+        kind = Kind.PASS if len(taken) == 3 else Kind.GO_ON
+        return {
+            name: Finding(case=name, kind=kind, reason="so", look=taken[-1].look, family=1, more_blocks=24)
+            for name in names
+        }
+
+    results, kept, _ = run(repository, tmp_path / "results", decide=Deciding(look=found_later), overtime=wanted)
+    found = results["a"]
+    if wanted:
+        assert (found.verdict, found.look, found.looks, found.blocks_allowed) == (Verdict.PASS, 3, 3, 72)
+    else:
+        assert (found.verdict, found.look, found.more_blocks) == (Verdict.INCONCLUSIVE, 1, 24)
+        assert found.more_s >= 1.0
+    assert {block.fork for block in kept} == set(range(18 if wanted else 6))
 
 
 @pytest.fixture

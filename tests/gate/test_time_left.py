@@ -15,6 +15,7 @@ from harness.gate.model import Arm, Policy, Slot, Stage
 from harness.gate.slots import Built, Pair, Slots
 from harness.gate.stages import Deciding, Gate, measure
 from harness.records import Provenance
+from harness.stats import Taken
 
 POLICY = Policy(forks=6, blocks=48, looks=2)
 SLOT_S, START_S = 1.0, 2.0
@@ -51,8 +52,9 @@ class Clocked:
 class World:
     """A gate whose looks find what `finds` says of a look: its kind, its estimate or None, how many more blocks."""
 
-    def __init__(self, tmp_path, finds, deadline_s, names):
+    def __init__(self, tmp_path, finds, deadline_s, names, *, again=True):
         self.now_s, self.finds = 0.0, finds
+        self.again, self.confirmed, self.taken, self.said = again, [], [], []
         arm = Arm(ref="r", commit=None, dirty=False, lock_sha256=None)
         built = Built(place=tmp_path, root=tmp_path, python=Path("python"))
         self.lab = Lab(
@@ -65,10 +67,9 @@ class World:
             slot_s=SLOT_S,
             timeout_s=1.0,
             keep=lambda _: None,
-            say=lambda _: None,
+            say=self.said.append,
             deadline_s=deadline_s,
         )
-        self.again, self.confirmed = True, []
         terms = {name: Terms(policy=POLICY) for name in names}
         decide = Deciding(look=self.look, confirm=self.confirm)
         self.gate = Gate(lab=self.lab, policy=POLICY, terms=terms, decide=decide, deadline_s=deadline_s)
@@ -77,8 +78,9 @@ class World:
     def start(self, arm, pair, seed, log):
         return Clocked(self, arm)
 
-    def look(self, blocks, policy, index, *, decided, terms):
-        return {name: decided.get(name) or self.finding(name, index) for name in blocks}
+    def look(self, blocks, policy, taken, names, *, terms):
+        self.taken.append(taken)
+        return {name: self.finding(name, taken[-1].look) for name in names}
 
     def finding(self, name, index):
         kind, estimate, *more = self.finds(index, name)
@@ -104,10 +106,10 @@ class World:
 def measured(monkeypatch, tmp_path):
     """Return a function that measures cases until a deadline, of which each look finds something."""
 
-    def run(finds, deadline_s, names=("a",), most=4):
-        world = World(tmp_path, finds, deadline_s, names)
+    def run(finds, deadline_s, names=("a",), most=4, *, until_s=None, again=True):
+        world = World(tmp_path, finds, deadline_s, names, again=again)
         monkeypatch.setattr(time, "monotonic", lambda: world.now_s)
-        measure(world.gate, world.cases, deadline_s)
+        measure(world.gate, world.cases, until_s or deadline_s)
         told = []
         overtime.spend(world.gate, world.cases, most, lambda: told.append(world.now_s))
         world.told = told
@@ -189,8 +191,8 @@ def test_what_is_not_found_again_is_not_tried_again_however_much_time_is_left(me
     def finds(index, _):
         return (Kind.SUSPECTED if index == 2 else Kind.GO_ON), None, 48
 
-    world = measured(finds, 10 * MAIN_S)
-    world.again = False
+    world = measured(finds, 10 * MAIN_S, again=False)
+    assert len(world.confirmed) == 1
     assert world.blocks(Stage.MAIN) == 48
 
 
@@ -198,7 +200,7 @@ def test_nothing_is_spent_on_what_the_time_left_cannot_decide(measured, make):
     cheap = replace(make.COSTLIER, change=0.001)
     hopeless = measured(undecided(more=20 * 48, estimate=cheap), 5 * MAIN_S)
     assert hopeless.blocks(Stage.MAIN) == 48
-    assert hopeless.gate.missing_s() == {"a": pytest.approx(20 * MAIN_S, rel=0.2)}
+    assert hopeless.gate.missing_s() == {"a": pytest.approx(1.1 * 20 * MAIN_S, rel=0.05)}
     unknown = measured(undecided(more=None, estimate=cheap), 5 * MAIN_S)
     assert unknown.blocks(Stage.MAIN) == 48
     assert unknown.gate.missing_s() == {}
@@ -213,10 +215,41 @@ def test_an_overtime_is_not_begun_without_the_time_to_confirm_what_it_may_find(m
     assert enough.gate.recurrences["a"][0].again
 
 
+def test_as_much_time_as_is_said_to_be_missing_lets_it_begin(measured, make):
+    for change in (0.001, 0.015):
+        estimate = replace(make.COSTLIER, change=change)
+        short = measured(undecided(more=96, estimate=estimate), MAIN_S + CONFIRM_S)
+        assert short.blocks(Stage.MAIN) == 48
+        longer = measured(undecided(until=4, more=96, estimate=estimate), short.now_s + short.gate.missing_s()["a"])
+        assert longer.gate.decided["a"].look == 4
+
+
+def test_a_case_that_its_share_of_the_time_cut_off_goes_on_from_there(measured, make):
+    cheap = replace(make.COSTLIER, change=0.001)
+    world = measured(undecided(until=3, estimate=cheap), 10 * MAIN_S, until_s=0.8 * MAIN_S)
+    cut = world.taken[-2]
+    assert [each.look for each in cut] == [1, 2]
+    assert 0.5 < cut[-1].share < 1
+    assert world.taken[-1] == (*cut, Taken(3, cut[-1].share + 1))
+    assert world.gate.decided["a"].look == 3
+
+
 def test_what_an_unsteady_machine_hid_is_looked_for_once_more(measured, make):
     cheap = replace(make.COSTLIER, change=0.001)
-    world = measured(lambda index, _: (Kind.CONTAMINATED if index < 3 else Kind.PASS, cheap), 5 * MAIN_S)
+    world = measured(lambda index, _: (Kind.CONTAMINATED if index < 3 else Kind.PASS, cheap), 9 * MAIN_S)
     assert world.gate.decided["a"].look == 3
+    world = measured(lambda *_: (Kind.CONTAMINATED, cheap), 9 * MAIN_S)
+    assert world.gate.latest["a"].look == 3
+
+
+def test_time_is_not_spread_over_more_cases_than_it_can_decide(measured, make):
+    cheap = replace(make.COSTLIER, change=0.001)
+
+    def finds(index, _):
+        return (Kind.GO_ON if index < 8 else Kind.PASS), cheap, 48 * (8 - max(2, index))
+
+    world = measured(finds, 4 * MAIN_S + 8 * MAIN_S, "abcd")
+    assert sorted(each.look for each in world.gate.latest.values()) == [2, 2, 2, 8]
 
 
 def test_the_cases_that_need_least_go_first_and_no_more_at_once_than_allowed(measured, make):
@@ -228,8 +261,5 @@ def test_the_cases_that_need_least_go_first_and_no_more_at_once_than_allowed(mea
 
     world = measured(finds, 3 * MAIN_S + 4.5 * MAIN_S, "abc", most=1)
     assert {name: len(each) for name, each in world.lab.blocks.items()} == {"a": 144, "b": 96, "c": 48}
-    overtimes = list(
-        dict.fromkeys(block.case for each in world.lab.blocks.values() for block in each if block.fork > 5)
-    )
-    assert sorted(overtimes) == ["a", "b"]
-    assert len(world.told) == 3
+    begun = [text.removeprefix("time is left: ") for text in world.said if text.startswith("time is left")]
+    assert begun == ["overtime 1 of b", "overtime 1 of a", "overtime 2 of a"]

@@ -39,7 +39,7 @@ def test_going_on_for_as_long_as_it_takes_errs_as_seldom_as_promised():
     times = np.array([0.25, 0.5, 0.75, 1, 2, 3, 4, 5, 6, 7, 8])
     steps = np.random.default_rng(5).normal(size=(200_000, len(times))) * np.sqrt(np.diff(times, prepend=0))
     p = scipy_stats.norm.sf(steps.cumsum(axis=1) / np.sqrt(times))
-    levels = np.array([stats.level_at(0.05, look, 4) for look in range(1, len(times) + 1)])
+    levels = np.array([stats.level_at(0.05, stats.planned(look, 4), 4) for look in range(1, len(times) + 1)])
     assert (p <= levels)[:, :4].any(axis=1).mean() == pytest.approx(0.8 * 0.05, abs=0.0015)
     assert (p <= levels).any(axis=1).mean() == pytest.approx((1 - 0.2 / 8) * 0.05, abs=0.0015)
 
@@ -52,8 +52,20 @@ def test_what_is_kept_changes_the_last_planned_look_only(alpha):
     assert 0.6 * plain[3] < kept[3] < plain[3]
 
 
+@pytest.mark.parametrize("looks", [1, 2, 4])
+@pytest.mark.parametrize("cut", [0.03, 0.3, 0.6, 0.9])
+def test_a_look_that_was_taken_early_and_went_on_errs_as_seldom_as_promised(looks, cut):
+    before = [each for each in stats.planned(looks, looks) if each.share < cut]
+    taken = (*before, stats.Taken(len(before) + 1, cut), *(stats.Taken(looks + n, cut + n) for n in range(1, 6)))
+    times = np.array([each.share for each in taken])
+    levels = [stats.level_at(0.05, taken[: n + 1], looks) for n in range(len(taken))]
+    steps = np.random.default_rng(7).normal(size=(400_000, len(times))) * np.sqrt(np.diff(times, prepend=0))
+    crossed = (scipy_stats.norm.sf(steps.cumsum(axis=1) / np.sqrt(times)) <= levels).any(axis=1)
+    assert crossed.mean() == pytest.approx((1 - 0.2 / 6) * 0.05, abs=0.0012)
+
+
 def test_every_overtime_has_less_left_to_spend():
-    levels = [stats.level_at(0.01, look, 4) for look in range(4, 12)]
+    levels = [stats.level_at(0.01, stats.planned(look, 4), 4) for look in range(4, 12)]
     assert levels == sorted(levels, reverse=True)
     assert 0.0005 < levels[1] < levels[0] < 0.01
 
@@ -90,14 +102,15 @@ def test_looks_that_see_the_same_evidence_again_err_less_often():
 @pytest.mark.parametrize("look", [1, 2, 3, 4, 5, 9])
 @pytest.mark.parametrize("alpha", [1e-9, 4e-4, 0.01, 0.3])
 def test_a_p_value_at_the_level_of_its_look_is_that_alpha_overall(look, alpha):
-    level = stats.level_at(alpha, look, 4)
-    assert stats.overall_p([level], look, 4)[0] == pytest.approx(alpha, rel=1e-3)
+    taken = stats.planned(look, 4)
+    level = stats.level_at(alpha, taken, 4)
+    assert stats.overall_p([level], taken, 4)[0] == pytest.approx(alpha, rel=2e-3 if alpha < 0.1 else 0.05)
 
 
 def test_overall_p_values_rise_with_p_and_are_never_below_it():
     p = np.geomspace(1e-30, 1.0, 400)
     for look in (1, 2, 3, 4, 5, 9):
-        overall = stats.overall_p(p, look, 4)
+        overall = stats.overall_p(p, stats.planned(look, 4), 4)
         assert (np.diff(overall) >= 0).all()
         assert (overall >= p).all()
         assert overall[-1] == 1.0
