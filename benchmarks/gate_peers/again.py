@@ -26,11 +26,15 @@ PYPERF_T = 1.984
 
 
 class Decided(NamedTuple):
-    """What joulebench's code says of kept blocks; `unknown` where a confirmation was asked for that nobody measured."""
+    """What joulebench's code says of kept blocks.
+
+    `unknown` where a confirmation was asked for that nobody measured; `undecided` where it would go on if it could.
+    """
 
     verdict: Verdict
     look: int
     unknown: bool
+    undecided: bool = False
 
 
 def ours(blocks: Sequence[Block], policy: Policy) -> Decided:
@@ -41,7 +45,7 @@ def ours(blocks: Sequence[Block], policy: Policy) -> Decided:
     if found.kind is Kind.SUSPECTED:
         recurrences, unknown = _confirmed(found, blocks, policy)
     (result,) = concluding.verdicts({CASE: found}, {CASE: blocks}, policy, recurrences={CASE: recurrences})
-    return Decided(result.verdict, found.look, unknown)
+    return Decided(result.verdict, found.look, unknown, found.kind in UNDECIDED)
 
 
 def pytest_benchmark(said: Mapping[str, Any], percent: float = 5.0) -> str:
@@ -106,7 +110,7 @@ def _looks(part: Sequence[Block], plan: Sequence[Step], policy: Policy) -> Itera
         seen = [block for block in part if block.fork % policy.forks < step.last and block.index < step.blocks]
         whole = len(seen) >= step.last * step.blocks
         look = step.look if whole else next(each.look for each in plan[place:] if each.look)
-        if look and len(seen) > shown:
+        if look and len(seen) > shown and (whole or plan[-1].look <= policy.looks):
             shown = len(seen)
             yield look, seen
         if not whole:

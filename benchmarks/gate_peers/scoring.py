@@ -88,8 +88,7 @@ def _ours_again(line: Line, blocks: Sequence[Any]) -> str:
     # Where a regression was suspected then, too, time was short, and that is what is said of it again.
     unconfirmed = decided.unknown and not kept["confirmations"]
     went_on = decided.look > kept["look"]
-    undecided = decided.verdict is Verdict.INCONCLUSIVE and not decided.unknown and not kept["confirmations"]
-    would_go_on = undecided and kept["verdict"] != Verdict.INCONCLUSIVE
+    would_go_on = decided.undecided and kept["verdict"] != Verdict.INCONCLUSIVE
     return "unknown" if unconfirmed or went_on or would_go_on else decided.verdict.value
 
 

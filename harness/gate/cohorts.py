@@ -79,7 +79,9 @@ def steps(policy: Policy, blocks: int, looks: int, live: int, *, seen: int = 0) 
     whole = math.ceil(blocks / forks)
     if live >= forks:
         targets = [max(1, math.ceil(whole * look / looks)) for look in range(1, looks + 1)]
-        return tuple(Step(0, forks, target, look) for look, target in enumerate(targets, start=seen + 1))
+        # Of looks that would see the same blocks only the last is taken.
+        last = {target: look for look, target in enumerate(targets, start=seen + 1)}
+        return tuple(Step(0, forks, target, look) for target, look in last.items())
     waves = [(first, min(first + live, forks)) for first in range(0, forks, live)]
     reached = [looks * last // forks for _, last in waves]
     before = [0, *reached[:-1]]

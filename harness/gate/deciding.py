@@ -118,6 +118,7 @@ def _judged(
             family=len(family),
             estimate=estimate,
             control_change=control.change,
+            unsteady=control.moved,
             more_blocks=_more(about, held, taken, len(family)) if kind is Kind.GO_ON else None,
         )
     return found

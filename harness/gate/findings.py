@@ -39,6 +39,7 @@ class Finding(Frozen, frozen=True, kw_only=True):
     """What one look says of one case, in one sentence with its estimate.
 
     `family` is the number of cases that share the promise. `more_blocks` is how many more would likely decide it.
+    `unsteady`: the control moved for sure.
     """
 
     case: str
@@ -48,6 +49,7 @@ class Finding(Frozen, frozen=True, kw_only=True):
     family: int
     estimate: Estimate | None = None
     control_change: float | None = None
+    unsteady: bool = False
     more_blocks: int | None = None
 
 

@@ -1,9 +1,9 @@
 """Overtime: when all planned looks are done and budget is left, it goes to the cases that they left undecided.
 
 An overtime is as many blocks again as were planned, in fresh forks (which is what helps where forks differ), and one
-more look, at what `harness.stats.spending` keeps of the chance of error for it. Going on may depend on anything seen
-so far: that chance is spent by looks that were fixed beforehand, and ending early only leaves some of it unspent. So
-what cannot be decided with the time that is left is left alone: it would burn the budget for nothing.
+more look, at what `harness.stats.spending` keeps of the chance of error for it. Whether to go on may depend
+on anything seen so far: that chance is spent by looks that were fixed beforehand, and ending early only leaves some of
+it unspent. So what cannot be decided with the time that is left is left alone: it would burn the budget for nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from harness.gate.findings import Kind
 from harness.gate.forks import Gated
+from harness.gate.keys import MIN_BLOCKS, MIN_FORKS
 from harness.gate.sizing import MOST_OVERTIMES
 from harness.gate.stages import Gate, measure
 
@@ -59,11 +59,13 @@ def _had(gate: Gate, case: Gated) -> int:
 def _overtimes(gate: Gate, name: str) -> int:
     """Return how many more overtimes would likely decide a case: none where it is decided, or that cannot be told.
 
-    What was decided, but not believed of an unsteady machine, gets one, for that may have come to rest.
+    Where too little was seen to tell, one. Where the machine moved, none: fresh forks would outvote what was seen then.
     """
     found, had = gate.latest.get(name), gate.overtimes.get(name, 0)
     if found is None or name not in gate.open([name]) or had >= MOST_OVERTIMES:
         return 0
-    if found.kind is Kind.CONTAMINATED:
+    if found.unsteady:
+        return 0
+    if found.estimate is None or found.estimate.forks < MIN_FORKS or found.estimate.blocks < MIN_BLOCKS:
         return 0 if had else 1
     return 0 if found.more_blocks is None else math.ceil(found.more_blocks / gate.policy.most_blocks)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from harness.gate.keys import MIN_BLOCKS, MIN_FORKS, fork_level, summarise
 from harness.gate.model import Policy
 from harness.records import Frozen
@@ -92,7 +94,7 @@ def detectable(found: Spread, policy: Policy, taken: Looks, cases: int, beyond: 
     if found.forks < MIN_FORKS or found.blocks < MIN_BLOCKS:
         return None
     levels = (policy.alpha / cases, fork_level(policy, cases))
-    needed = _needed(found, _critical(levels, policy, taken, found.forks, _POWER))
+    needed = _needed(found, levels, policy, taken, _POWER)
     error = max(found.block_error, found.fork_error)
     effect = max(beyond, math.log1p(policy.min_effect))
     return change(max(beyond + needed, effect + _z(_POWER) * error))
@@ -109,53 +111,52 @@ def more_blocks(found: Spread | None, policy: Policy, taken: Looks, cases: int, 
         return None
     least = max(MIN_BLOCKS, MIN_FORKS * found.blocks / found.forks)
     on_plan = taken == planned(taken[-1].look, policy.looks)
-    end = policy.most_blocks
-
-    def whole(looks: Looks, forks: int) -> float:
-        return max(least, found.blocks * _ratio(found, policy, looks, cases, beyond, forks) ** 2)
-
-    if taken[-1].share < 1 and (blocks := whole(planned(policy.looks, policy.looks), found.forks)) <= end:
-        return max(1, math.ceil(blocks - found.blocks))
+    if taken[-1].share < 1:
+        ratio = _ratio(found, policy, planned(policy.looks, policy.looks), cases, beyond)
+        whole = max(least, found.blocks * ratio**2)
+        if whole <= policy.most_blocks:
+            return max(1, math.ceil(whole - found.blocks))
     for number in range(1, MOST_OVERTIMES + 1):
         if on_plan and taken[-1].share < 1:
-            looks, total = planned(policy.looks + number, policy.looks), end * (1 + number)
+            looks, total = planned(policy.looks + number, policy.looks), policy.most_blocks * (1 + number)
         else:
             first = max(policy.looks, taken[-1].look)
             further = (Taken(first + each, taken[-1].share + each) for each in range(1, number + 1))
-            looks, total = (*taken, *further), found.blocks + number * end
-        if whole(looks, max(found.forks, found.forks * total // found.blocks)) <= total:
+            looks, total = (*taken, *further), found.blocks + number * policy.most_blocks
+        forks = found.forks + number * policy.forks
+        then = replace(
+            found,
+            block_error=found.block_error * math.sqrt(found.blocks / total),
+            fork_error=found.fork_error * math.sqrt(found.forks / forks),
+            forks=forks,
+        )
+        if total >= least and _ratio(then, policy, looks, cases, beyond) <= 1:
             return total - found.blocks
     return None
 
 
-def _ratio(found: Spread, policy: Policy, looks: Looks, cases: int, beyond: float, forks: int) -> float:
+def _ratio(found: Spread, policy: Policy, looks: Looks, cases: int, beyond: float) -> float:
     """Return by how much the errors of a case are too large for the last of these looks to likely decide it."""
     room = beyond + math.log1p(policy.tolerance) - found.estimate
     excess = found.estimate - beyond
     ratios = [math.inf]
     if room > 0:
-        levels = (policy.alpha, policy.alpha)
-        ratios.append(_needed(found, _critical(levels, policy, looks, forks, _LIKELY)) / room)
+        ratios.append(_needed(found, (policy.alpha, policy.alpha), policy, looks, _LIKELY) / room)
     if excess > 0 and found.estimate >= max(beyond, math.log1p(policy.min_effect)):
         levels = (policy.alpha / cases, fork_level(policy, cases))
-        ratios.append(_needed(found, _critical(levels, policy, looks, forks, _LIKELY)) / excess)
+        ratios.append(_needed(found, levels, policy, looks, _LIKELY) / excess)
     return min(ratios)
 
 
-def _critical(
-    levels: tuple[float, float], policy: Policy, looks: Looks, forks: int, power: float
-) -> tuple[float, float]:
-    """Return how many standard errors, by block and by fork, both keys need to say so with this power."""
+def _needed(found: Spread, alphas: tuple[float, float], policy: Policy, looks: Looks, power: float) -> float:
+    """Return how far the truth must lie beyond a limit for both keys to say so at the last look, with this power."""
     from scipy import stats
 
-    by_block, by_fork = (level_at(alpha, looks, policy.looks) for alpha in levels)
-    freedom = forks - 1
-    return _z(1 - by_block) + _z(power), float(stats.t.isf(by_fork, freedom) + stats.t.ppf(power, freedom))
-
-
-def _needed(found: Spread, critical: tuple[float, float]) -> float:
-    """Return how far the truth must lie beyond a limit."""
-    return max(critical[0] * found.block_error, critical[1] * found.fork_error)
+    by_block, by_fork = (level_at(alpha, looks, policy.looks) for alpha in alphas)
+    freedom = found.forks - 1
+    blocks = (_z(1 - by_block) + _z(power)) * found.block_error
+    forks = (float(stats.t.isf(by_fork, freedom)) + float(stats.t.ppf(power, freedom))) * found.fork_error
+    return max(blocks, forks)
 
 
 def _z(share: float) -> float:

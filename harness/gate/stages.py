@@ -172,8 +172,10 @@ def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float, over
         active = _first(gate, left, reached, ends_s())
         step = plan[reached[active[0]]]
         if not cohort.advance(active, step, ends_s):
-            # Blocks that were made count: when time ends, the look that comes next is taken early.
-            _look(gate, cohort, plan, reached, waiting)
+            if not overtime:
+                # Blocks that were made count: when time ends, the look that comes next is taken early. In overtime it
+                # would see more fresh forks than their few blocks say, and be more lenient than was promised.
+                _look(gate, plan, reached, waiting)
             return
         for name in active:
             reached[name] += 1
@@ -184,15 +186,13 @@ def _main(gate: Gate, cohort: Cohort, names: Sequence[str], until_s: float, over
                 cohort.drop(name)
 
 
-def _look(gate: Gate, cohort: Cohort, plan: Sequence[Step], reached: Mapping[str, int], names: Sequence[str]) -> None:
+def _look(gate: Gate, plan: Sequence[Step], reached: Mapping[str, int], names: Sequence[str]) -> None:
     by_look: dict[int, list[str]] = {}
     for name in gate.open(names):
         following = next((step.look for step in plan[reached[name] :] if step.look), plan[-1].look)
         by_look.setdefault(following, []).append(name)
     for index, group in sorted(by_look.items()):
         gate.look(index, {name: gate.share(name) for name in group})
-    for name in names:
-        cohort.drop(name)
 
 
 def _first(gate: Gate, left: Mapping[str, int], reached: Mapping[str, int], ends_s: float) -> list[str]:

@@ -128,6 +128,11 @@ def test_forks_that_do_not_fit_come_in_waves_with_a_look_after_whole_ones():
     )
 
 
+def test_of_looks_that_would_see_the_same_blocks_the_last_is_taken():
+    policy = Policy(forks=8, blocks=24, looks=4)
+    assert [(step.blocks, step.look) for step in steps(policy, 24, 4, 8)] == [(1, 1), (2, 2), (3, 4)]
+
+
 def test_the_look_of_an_overtime_is_counted_on():
     assert steps(Policy(forks=8, blocks=160, looks=4), 160, 1, 8, seen=4) == (Step(0, 8, 20, 5),)
     assert [step.look for step in steps(Policy(forks=8, blocks=160, looks=4), 160, 1, 3, seen=5)] == [0, 0, 6]

@@ -234,12 +234,28 @@ def test_a_case_that_its_share_of_the_time_cut_off_goes_on_from_there(measured, 
     assert world.gate.decided["a"].look == 3
 
 
-def test_what_an_unsteady_machine_hid_is_looked_for_once_more(measured, make):
+@pytest.mark.parametrize("kind", [Kind.CONTAMINATED, Kind.GO_ON])
+def test_what_was_seen_on_an_unsteady_machine_is_not_outvoted_by_fresh_forks(measured, make, monkeypatch, kind):
     cheap = replace(make.COSTLIER, change=0.001)
-    world = measured(lambda index, _: (Kind.CONTAMINATED if index < 3 else Kind.PASS, cheap), 9 * MAIN_S)
-    assert world.gate.decided["a"].look == 3
-    world = measured(lambda *_: (Kind.CONTAMINATED, cheap), 9 * MAIN_S)
-    assert world.gate.latest["a"].look == 3
+    finding = World.finding
+    monkeypatch.setattr(World, "finding", lambda *about: replace(finding(*about), unsteady=True))
+    world = measured(lambda *_: (kind, cheap, 48), 9 * MAIN_S)
+    assert world.blocks(Stage.MAIN) == 48
+
+
+def test_an_overtime_that_time_cuts_off_ends_without_a_look(measured, make, monkeypatch):
+    cheap = replace(make.COSTLIER, change=0.001)
+    monkeypatch.setattr(Gate, "needed_s", lambda *_: 1.0)
+    world = measured(undecided(until=3, estimate=cheap), 1.5 * MAIN_S)
+    assert 48 < world.blocks(Stage.MAIN) < 96
+    assert [each.look for each in world.gate.taken["a"]] == [1, 2]
+    assert world.gate.latest["a"].look == 2
+
+
+def test_where_too_little_was_seen_to_tell_one_overtime_is_played(measured, make):
+    hardly = replace(make.COSTLIER, change=0.001, blocks=5, forks=2)
+    world = measured(undecided(more=None, estimate=hardly), 9 * MAIN_S)
+    assert world.blocks(Stage.MAIN) == 96
 
 
 def test_time_is_not_spread_over_more_cases_than_it_can_decide(measured, make):
