@@ -66,6 +66,8 @@ def _overtimes(gate: Gate, name: str) -> int:
         return 0
     if found.unsteady:
         return 0
-    if found.estimate is None or found.estimate.forks < MIN_FORKS or found.estimate.blocks < MIN_BLOCKS:
-        return 0 if had else 1
-    return 0 if found.more_blocks is None else math.ceil(found.more_blocks / gate.policy.most_blocks)
+    if found.more_blocks is not None:
+        return math.ceil(found.more_blocks / gate.policy.most_blocks)
+    seen = found.estimate
+    enough = seen is not None and seen.forks >= MIN_FORKS and seen.blocks >= MIN_BLOCKS
+    return 0 if enough or had else 1
