@@ -232,7 +232,13 @@ def replay(trace: Path, begin: str | None, end: str | None, step: str | None, as
     "--run", "held", type=click.Path(path_type=Path), help="With --baseline: the run held against it (the newest)."
 )
 @click.option("--head", metavar="REF", help="A git ref; by default the working tree.")
-@click.option("--budget", default="10m", show_default=True, metavar="DURATION", help="Wall time the gate may take.")
+@click.option(
+    "--budget",
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="Wall time the gate may take; undecided cases get what is left of it.",
+)
 @click.option("--seed", type=int, help="Repeats the orders of an earlier gate; by default drawn, and always logged.")
 @click.option("--strict", is_flag=True, help="Fail with 11 where a case could not be settled.")
 @_SELECT
