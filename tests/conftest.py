@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,12 @@ ONE_AT_A_TIME = (
     "tests/sampling/test_command.py",
 )
 """Tests that start real runs, of which a host takes one at a time, or that look at all groups of processes."""
+
+
+def pytest_configure():
+    """Let Ctrl-C reach the processes of tests, also where a shell started this in the background and has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
