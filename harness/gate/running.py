@@ -143,25 +143,30 @@ def _measured(
         terms = {case.name: terms_of(config, case.name) for case in cases}
         gate = Gate(lab=lab, policy=config.policy, terms=terms, decide=asked.decide, deadline_s=deadline_s)
         progress.total = len(cases)
-
-        def count() -> None:
-            progress.done = len(gate.decided.keys() | lab.failed.keys())
-
-        size = max(1, MAX_WORKERS // (2 * config.policy.forks))
-        for first in range(0, len(cases), size):
-            if first and time.monotonic() >= deadline_s:
-                # Of the first cases faults are seen however short the budget; more workers would only overrun it.
-                break
-            cohort = cases[first : first + size]
-            share = len(cohort) / (len(cases) - first)
-            until_s = time.monotonic() + share * max(0.0, deadline_s - time.monotonic())
-            measure(gate, cohort, until_s)
-            count()
-        if asked.overtime:
-            overtime.spend(gate, cases, size, count)
+        _spend(gate, cases, progress, with_overtime=asked.overtime)
     finally:
         control.close()
     return _concluded(config, gate, cases, meters)
+
+
+def _spend(gate: Gate, cases: Sequence[Gated], progress: _Progress, *, with_overtime: bool) -> None:
+    """Spend the budget: cohort by cohort on what was planned, and what is left on the undecided cases."""
+
+    def count() -> None:
+        progress.done = len(gate.decided.keys() | gate.lab.failed.keys())
+
+    size = max(1, MAX_WORKERS // (2 * gate.policy.forks))
+    for first in range(0, len(cases), size):
+        if first and time.monotonic() >= gate.deadline_s:
+            # Of the first cases faults are seen however short the budget; more workers would only overrun it.
+            break
+        cohort = cases[first : first + size]
+        share = len(cohort) / (len(cases) - first)
+        until_s = time.monotonic() + share * max(0.0, gate.deadline_s - time.monotonic())
+        measure(gate, cohort, until_s)
+        count()
+    if with_overtime:
+        overtime.spend(gate, cases, size, count)
 
 
 def _slot_s(meters: MeterWindow, policy: Policy) -> float:
