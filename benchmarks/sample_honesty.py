@@ -14,8 +14,8 @@ first tenth as many micro-batches as were in it are measured beside the training
 `joulebench sample` makes them: does the interval from the pairs hold the whole training?
 
 What batch means alone would have held, without the wandering of the machine, is scored beside both. The machine is
-taken for one that is shared, as `joulebench sample` takes any virtual one; `wander_rms` is how its first tenths
-wandered, as a share of their level.
+taken for one that is shared, as `joulebench sample` takes any virtual one. `wander_rms` is how its first tenths wandered,
+`level_rms` how it did from one whole training to the next, both as √h of flicker and as a share of the level.
 
 FOLDER keeps a file a trial with the raw series; a trial whose file is there is not run again. Needs a quiet machine.
 Nominal is 95 %; the run fails (exit 1) where fewer than 90 % of the trials hold.
@@ -210,11 +210,15 @@ def score(folder: Path) -> int:
     about_run = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     wander_rms = math.sqrt(math.fsum(wandered(trial) ** 2 for trial in trials) / len(trials))
     print(f"the first tenths wander by {wander_rms:.2%} of their level (root mean square)")
+    level_rms = wandered_between(trials)
+    if level_rms is not None:
+        print(f"from one training to the next the level wanders by {level_rms:.2%}")
     document = {
         "about": about_run,
         "confidence": CONFIDENCE,
         "tenth": TENTH,
         "wander_rms": wander_rms,
+        "level_rms": level_rms,
         "summary": found,
         "trials": rows,
     }
@@ -242,6 +246,16 @@ def wandered(trial: dict[str, Any]) -> float:
     first = trial["cycles"][: trial["sampled"]]
     found = batch_means([math.fsum(window["energy_j"] for window in cycle) for cycle in first])
     return found.wander / found.mean
+
+
+def wandered_between(trials: list[dict[str, Any]]) -> float | None:
+    """Return how the joules of whole trainings wander, as a share of their mean; None for fewer than two."""
+    from harness.stats.wander import flicker
+
+    if len(trials) < 2:
+        return None
+    levels = [math.fsum(window["energy_j"] for cycle in t["cycles"] for window in cycle) / t["steps"] for t in trials]
+    return flicker(levels) / (math.fsum(levels) / len(levels))
 
 
 def judged(trial: dict[str, Any], sample: str, run: Any, phase: Any) -> list[dict[str, Any]]:
@@ -314,7 +328,7 @@ def extrapolated(plan: dict[str, Any], cycles: list[list[dict[str, Any]]], steps
         cycles=tuple(tuple(measured(window) for window in cycle) for cycle in cycles),
     )
     overhead, target = exact()
-    aim = Aim(overhead=overhead, target=target, confidence=CONFIDENCE, known=SHARED)
+    aim = Aim(overhead=overhead, target=target, confidence=CONFIDENCE, least_wander=SHARED)
     run, (phase,) = extrapolate([series], None, aim)
     return run, phase
 

@@ -17,7 +17,6 @@ from harness.sampling.planning import Part, PhasePlan
 from harness.sampling.taking import Series
 from harness.stats.batch_means import BatchMeans, batch_means
 from harness.stats.totals import billed_total
-from harness.stats.wander import Known, pooled
 
 _GAPS_MOST = 0.05
 
@@ -26,12 +25,16 @@ Rows = Sequence[Sequence[float]]
 
 
 class Aim(Frozen, frozen=True, kw_only=True):
-    """What the full run is extrapolated with; `known` is how the kind of machine wanders, where that is known."""
+    """What the full run is extrapolated with.
+
+    `least_wander` is how the kind of machine is known to wander (`harness.stats.wander`), as a share of the level; a
+    sample that wandered less is taken for a quiet stretch of it.
+    """
 
     overhead: Overhead
     target: Target
     confidence: float = 0.95
-    known: Known | None = None
+    least_wander: float = 0.0
 
 
 class PartFound(Frozen, frozen=True, kw_only=True):
@@ -202,13 +205,9 @@ def _mean(rows: Rows, plan: PhasePlan, aim: Aim, unit: str) -> BatchMeans | Miss
         )
     except (NotMeasured, InvalidMeasurement) as error:
         return Missing(domain="total", reason=str(error))
-    wander, freedom = found.wander, found.wander_degrees_of_freedom
-    if aim.known is not None:
-        wander, freedom = pooled(wander, found.mean, freedom, aim.known)
     return replace(
         found,
-        wander=wander,
-        wander_degrees_of_freedom=freedom,
+        wander=max(found.wander, aim.least_wander * abs(found.mean)),
         steps=max(1, round(found.n * plan.steps_each)),
         warm_up_excess=_excess(rows, found.dropped),
     )

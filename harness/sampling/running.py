@@ -32,8 +32,8 @@ _LATE = 2.0
 """A phase that has not the fewest cycles goes on until this many times its share of the time."""
 _TOLD = 10
 _SHARED = (
-    "this host is virtual or does not say: how it wanders in the sample is pooled with how such a machine wandered in "
-    f"other samples ({SHARED.share:.1%} of the level), because neighbours come and go"
+    "this host is virtual or does not say: neighbours come and go, so it is taken to wander at least as much as such "
+    f"machines did over an hour ({SHARED:.1%} of the level)"
 )
 
 
@@ -65,8 +65,8 @@ def aim(options: Options, sampled: str, *, shared: bool = False) -> Aim:
         ratio=options.ratio,
         ratio_source=options.ratio_source,
     )
-    known = SHARED if shared else None
-    return Aim(overhead=published_overhead(), target=target, confidence=options.confidence, known=known)
+    least = SHARED if shared else 0.0
+    return Aim(overhead=published_overhead(), target=target, confidence=options.confidence, least_wander=least)
 
 
 def run(

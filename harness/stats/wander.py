@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,35 +20,24 @@ if TYPE_CHECKING:
 PARTS = 8
 """Parts of a series that the flicker is read from: few enough to be long, enough for seven degrees of freedom."""
 
+SHARED = 0.052
+"""√h of virtual machines that others share, as a share of the level: what short samples on them do not show.
 
-class Known(NamedTuple):
-    """How machines of a kind wander: √h as a share of the level, and how many degrees of freedom that is worth."""
-
-    share: float
-    degrees_of_freedom: float
-
-
-SHARED = Known(share=0.033, degrees_of_freedom=PARTS - 1)
-"""Virtual machines that others share: what 24 samples on one of them showed, worth as much as one sample.
-
-Root mean square over the first tenths in `results/reference/sample-epyc4-2vcpu/honesty` (`wander_rms` in its scores). A
-neighbour that comes or goes moves the level by a tenth for minutes, and a quiet sample cannot know that one will."""
-
-
-def pooled(wandered: float, level: float, degrees_of_freedom: float, known: Known) -> tuple[float, float]:
-    """Return √h of a sample together with what is known of its kind of machine, and their degrees of freedom.
-
-    Variances are averaged by their degrees of freedom, as in an inverse chi-square prior (Gelman et al. 2013, Bayesian
-    Data Analysis, section 2.6). All √h are in the unit of `level`, the mean of the sample.
-    """
-    both = degrees_of_freedom + known.degrees_of_freedom
-    squares = degrees_of_freedom * wandered**2 + known.degrees_of_freedom * (known.share * level) ** 2
-    return math.sqrt(squares / both), both
+From one small training to the next, over an hour, on three such machines: root mean square of `level_rms` in the scores
+of the first four folders of trials that docs/decisions/009 lists, weighted by trials less one. Neighbours come and go
+and move the level by tenths for minutes, and a quiet sample of seconds cannot know that one will."""
 
 
 def wander(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
     """Return √h of a series in the order of time, in its unit; it has `PARTS` values or more, which count alike."""
     import numpy as np
 
-    means = [part.mean() for part in np.array_split(np.asarray(values, dtype=np.float64), PARTS)]
-    return math.sqrt(float(np.var(means, ddof=1)) * (PARTS - 1) / (PARTS * math.log(PARTS)))
+    return flicker([float(part.mean()) for part in np.array_split(np.asarray(values, dtype=np.float64), PARTS)])
+
+
+def flicker(averages: Sequence[float]) -> float:
+    """Return √h of adjacent averages of one length, two or more, in their unit."""
+    import numpy as np
+
+    n = len(averages)
+    return math.sqrt(float(np.var(averages, ddof=1)) * (n - 1) / (n * math.log(n)))

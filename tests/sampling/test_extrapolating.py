@@ -10,7 +10,6 @@ from harness.accounting import Overhead
 from harness.records import Doubt, Missing, Provenance
 from harness.sampling import Part, PhasePlan, Series, extrapolate, means_of
 from harness.stats.batch_means import batch_means
-from harness.stats.wander import Known
 
 GAP = Missing(domain="cpu-package", reason="the counter stood still")
 
@@ -120,14 +119,22 @@ def test_a_few_cycles_without_a_reading_are_left_out_and_said(phase, measured, a
 def test_a_quiet_sample_of_a_shared_machine_is_not_taken_for_a_quiet_machine(phase, measured, aim):
     calm = series(whole(phase()), [(each,) for each in noisy(2.0, 40, spread=0.001)], measured)
     (alone, _), (shared, (found,)) = (
-        extrapolate([calm], None, each) for each in (aim, msgspec.structs.replace(aim, known=Known(0.03, 7)))
+        extrapolate([calm], None, each) for each in (aim, msgspec.structs.replace(aim, least_wander=0.03))
     )
     assert alone.energy_j.value == shared.energy_j.value
     assert (alone.energy_j.high - alone.energy_j.low) / alone.energy_j.value < 0.01
-    # 3 % of the level, halved in square by a sample that did not wander; a run 25 times as long; Student's t of 14.
-    half = 2.145 * 0.03 * math.sqrt(0.5 * (math.log(26) + 1))
+    # 3 % of the level; a run 25 times as long; Student's t of 7.
+    half = 2.365 * 0.03 * math.sqrt(math.log(26) + 1)
     assert shared.energy_j.high / shared.energy_j.value - 1 == pytest.approx(half, rel=0.02)
-    assert means_of(found.energy).wander_degrees_of_freedom == 14
+    assert means_of(found.energy).wander == pytest.approx(0.03 * shared.energy_j.value / 1000, rel=0.02)
+
+
+def test_a_sample_that_wanders_more_than_its_kind_of_machine_counts_as_it_is(phase, measured, aim):
+    restless = series(whole(phase()), [(each,) for each in noisy(2.0, 40, spread=0.5)], measured)
+    (alone, _), (shared, _) = (
+        extrapolate([restless], None, each) for each in (aim, msgspec.structs.replace(aim, least_wander=0.03))
+    )
+    assert shared.energy_j == alone.energy_j
 
 
 def test_building_is_charged_once_with_its_bounds(phase, measured, aim):

@@ -1,11 +1,21 @@
 """Flicker noise is read from a series with the h that it was made with."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.stats.wander import PARTS, wander
+from harness.stats.wander import PARTS, SHARED, wander
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+TRIALS = (
+    "sample-epyc4-2vcpu/honesty",
+    "sample-xeon-2vcpu/honesty-first-11",
+    "sample-xeon-2vcpu/honesty",
+    "sample-epyc3-2vcpu/honesty-first",
+)
 
 
 def flicker(rng, n, h=1.0):
@@ -48,3 +58,11 @@ def test_a_steady_machine_is_charged_little_for_a_long_sample():
 
 def test_a_level_that_never_moves_does_not_wander():
     assert wander([5.0] * 20) == 0.0
+
+
+def test_the_figure_of_shared_machines_is_that_of_the_trials_on_three_of_them():
+    scores = [json.loads((REFERENCE / folder / "scores.json").read_text(encoding="utf-8")) for folder in TRIALS]
+    trials = [{row["trial"] for row in each["trials"]} for each in scores]
+    weights = [len(each) - 1 for each in trials]
+    square = sum(w * each["level_rms"] ** 2 for w, each in zip(weights, scores, strict=True)) / sum(weights)
+    assert pytest.approx(math.sqrt(square), abs=0.0005) == SHARED
