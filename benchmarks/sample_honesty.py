@@ -14,8 +14,8 @@ first tenth as many micro-batches as were in it are measured beside the training
 `joulebench sample` makes them: does the interval from the pairs hold the whole training?
 
 What batch means alone would have held, without the wandering of the machine, is scored beside both. The machine is
-taken for one that is shared, as `joulebench sample` takes any virtual one. `wander_rms` is how its first tenths wandered,
-`level_rms` how it did from one whole training to the next, both as √h of flicker and as a share of the level.
+taken for one that is shared, as `joulebench sample` takes any virtual one. `wander_rms` is how its first tenths
+wandered, `level_rms` how it did from one training to the next, both as √h of flicker and as a share of the level.
 
 FOLDER keeps a file a trial with the raw series; a trial whose file is there is not run again. Needs a quiet machine.
 Nominal is 95 %; the run fails (exit 1) where fewer than 90 % of the trials hold.

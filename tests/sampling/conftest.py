@@ -83,6 +83,16 @@ recipes:
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Sample at one thread, as the command does: pools of several on two cores that other tests use take turns."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def recipes(tmp_path_factory):
     """Return the path of a file of small recipes."""

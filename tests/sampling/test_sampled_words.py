@@ -46,13 +46,13 @@ def gpu_and_model():
 
 @pytest.fixture(scope="module")
 def taken(recipes, tmp_path_factory):
-    """Return a sample of two seconds with that meter, which needs windows of 60 ms, and its folder."""
+    """Return a sample with that meter, which needs windows of 60 ms, and its folder."""
     about = About(
         host=msgspec.to_builtins(host.probe()), host_fingerprint="f" * 64, hardware="here", code_version="test"
     )
     return sampling.run(
         ask(find("gpt2@test", recipes), steps=10),
-        Options(for_s=2.0, micro_batch=4),
+        Options(for_s=8.0, micro_batch=4),
         about,
         gpu_and_model(),
         shortest_s=0.06,

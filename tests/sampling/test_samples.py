@@ -18,15 +18,6 @@ from harness.workloads.architectures.steps import Steps
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Sample at one thread, as the command does: pools of several on two cores that other tests use take turns."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Interrupting(FakeMeter):
     """Presses Ctrl-C, or raises something else, at the end of a window."""
 
