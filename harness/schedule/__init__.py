@@ -23,7 +23,7 @@ from harness.schedule.train import run_train
 
 __all__ = ["Progress", "execute", "utc_now"]
 
-TRAIN_SHARE = 0.6
+TRAIN_SHARE = 0.7
 """Part of the budget that training may take when infer cases wait for their turn."""
 
 
