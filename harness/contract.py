@@ -173,11 +173,13 @@ class Checkpoint(Frozen, frozen=True, kw_only=True):
 
     `model` is a `torch.nn.Module` that can be evaluated and saved as it is. `state` gives the tensors, by name, from
     which a fresh process can go on here, valid until training goes on; None where it cannot be taken up again.
+    `last` says that nothing is left to train, so that a budget spent just then is known to have cut nothing off.
     """
 
     model: Any
     steps: int
     examples: int
+    last: bool = False
     state: Callable[[], Mapping[str, torch.Tensor]] | None = None
 
 

@@ -124,10 +124,14 @@ class Done(Frozen, frozen=True, kw_only=True, tag=True):
 
 
 class Trained(Frozen, frozen=True, kw_only=True, tag=True):
-    """One chunk of training is measured; `finished` says the technique has no more to give."""
+    """One chunk of training is measured; `finished` says the technique has no more to give.
+
+    `last` is the checkpoint's: the technique has still to end, but has nothing left to train.
+    """
 
     finished: bool
     window: Window
+    last: bool = False
     steps: int = 0
     examples: int = 0
 

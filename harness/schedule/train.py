@@ -113,7 +113,7 @@ class _Training:
         ended = reply.finished or late
         # Training that is cheaper than its evaluation is not evaluated after every chunk.
         reached = self._evaluate(session, timeout_s) if ended or self._unseen_s >= self._eval_s else False
-        if late and not (reply.finished or reached):
+        if late and not (reply.finished or reply.last or reached):
             self._doubts.add(Doubt.BUDGET_SPENT)
         go_on = not (ended or reached)
         if go_on and time.monotonic() - self._kept_s >= self._context.suite.measure.keep_s:

@@ -59,7 +59,7 @@ def fit(
     if resumed is not None:
         restore(model, optimiser, device, resumed.state)
         steps, seen = resumed.steps, resumed.examples
-        yield Checkpoint(model=whole, steps=steps, examples=seen, state=state)
+        yield Checkpoint(model=whole, steps=steps, examples=seen, last=steps == total, state=state)
     model.train()
     for rows in _batches(goal.size, recipe, seed, after=steps):
         loss = _step(model, goal, rows, optimiser, recipe.learning_rate * share(steps))
@@ -67,7 +67,7 @@ def fit(
         seen += len(rows)
         if steps in ends:
             _refuse_divergence(float(loss), steps, recipe)
-            yield Checkpoint(model=whole, steps=steps, examples=seen, state=state)
+            yield Checkpoint(model=whole, steps=steps, examples=seen, last=steps == total, state=state)
             model.train()
 
 

@@ -37,7 +37,9 @@ class Training:
         self._examples, self._model, self._state = checkpoint.examples, checkpoint.model, checkpoint.state
         self._steps = checkpoint.steps
         window = self._fork.window(WindowKind.TRAIN, done, measured, label="taken up again" if resume else None)
-        return Trained(finished=False, window=window, steps=checkpoint.steps, examples=checkpoint.examples)
+        return Trained(
+            finished=False, window=window, last=checkpoint.last, steps=checkpoint.steps, examples=checkpoint.examples
+        )
 
     def keep(self) -> Kept:
         """Write what a fresh process needs to go on from the last checkpoint."""

@@ -55,4 +55,5 @@ def train(
 ) -> Iterator[Checkpoint]:
     """Yield the one checkpoint there is."""
     pretrained = workload.has_pretrained() is None
-    yield Checkpoint(model=workload.new_model(pretrained=pretrained, seed=workload.seed), steps=0, examples=0)
+    model = workload.new_model(pretrained=pretrained, seed=workload.seed)
+    yield Checkpoint(model=model, steps=0, examples=0, last=True)

@@ -53,6 +53,15 @@ def test_it_yields_at_step_zero_and_at_the_end_and_learns(name, pretrained, tmp_
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_it_says_at_its_last_checkpoint_and_at_no_other_that_nothing_is_left_to_train(name, pretrained):
+    technique = catalogue.load(Phase.TRAIN, name)
+    params = catalogue.parse_params(technique, {"epochs": 1} if name in LEARNING else {})
+    *earlier, final = technique.train(pretrained, params, "cpu")
+    assert final.last
+    assert not any(checkpoint.last for checkpoint in earlier)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_training_twice_with_one_seed_gives_the_same_model(name, pretrained):
     import torch
 

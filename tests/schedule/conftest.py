@@ -48,7 +48,6 @@ from harness.records import (
 )
 
 SPEC = WorkloadSpec(name="simulated")
-CHUNKS = 3
 
 
 @dataclasses.dataclass
@@ -59,6 +58,7 @@ class World:
     drift_per_window: float = 0.0
     counter: bool = False
     chunk_s: float = 0.5
+    chunks: int = 3
     dies: dict[str, type] = dataclasses.field(default_factory=dict)
     windows_run: int = 0
     started: list[tuple[str, int]] = dataclasses.field(default_factory=list)
@@ -143,11 +143,12 @@ class SimulatedSession:
 
     def train(self) -> Trained:
         self.chunks += 1
-        if self.chunks > CHUNKS:
+        if self.chunks > self.world.chunks:
             return Trained(finished=True, window=self.window(WindowKind.TRAIN, 0, 0.0, 0.0))
         duration_s = self.world.chunk_s
         window = self.window(WindowKind.TRAIN, 8, duration_s, 10.0)
-        return Trained(finished=False, window=window, steps=self.chunks, examples=8 * self.chunks)
+        last = self.chunks == self.world.chunks
+        return Trained(finished=False, window=window, last=last, steps=self.chunks, examples=8 * self.chunks)
 
     def evaluate(self) -> Evaluated:
         right = min(2, self.chunks - 1)

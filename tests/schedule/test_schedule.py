@@ -187,6 +187,12 @@ def test_a_spent_budget_ends_training_early_and_says_so(bench):
     assert Doubt.BUDGET_SPENT in record.doubts
 
 
+def test_a_budget_spent_in_the_last_chunk_has_cut_nothing_off(bench):
+    record = bench(chunks=1, extra={"budget": "0.001ms"}).execute()["teach"]
+    assert len(record.curve) == 1
+    assert Doubt.BUDGET_SPENT not in record.doubts
+
+
 def test_a_single_fork_is_a_doubt(bench):
     record = bench(measure=Measure(forks=1, max_forks=1, blocks=3, min_window_s=0.1)).execute()["base"]
     assert Doubt.ONE_FORK in record.doubts

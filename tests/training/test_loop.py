@@ -52,6 +52,7 @@ def test_checkpoints_are_evenly_spaced_from_zero_to_the_end(epochs, batch_size, 
     checkpoints = list(training)
     assert [checkpoint.steps for checkpoint in checkpoints] == steps
     assert checkpoints[-1].examples == epochs * N
+    assert [checkpoint.last for checkpoint in checkpoints] == [False] * (len(steps) - 1) + [True]
 
 
 def test_it_learns_a_line():
