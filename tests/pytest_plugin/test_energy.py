@@ -22,9 +22,9 @@ def test_a_foreign_project_gets_joules_beside_pytest_benchmarks_own_seconds(proj
     result = run_pytest("--benchmark-json=b.json", "--junitxml=j.xml")
     assert result.returncode == 0, result.stdout + result.stderr
     found = benchmarks(project / "b.json")
-    assert found.keys() == {"test_encode", "test_sizes[100000]", "test_sizes[200000]", "test_plain"}
+    assert found.keys() == {"test_encode", "test_sizes[100000]", "test_sizes[1000000]", "test_plain"}
     assert "joulebench" not in found["test_plain"]["extra_info"]
-    for name in ("test_encode", "test_sizes[100000]", "test_sizes[200000]"):
+    for name in ("test_encode", "test_sizes[100000]", "test_sizes[1000000]"):
         stats, info = found[name]["stats"], found[name]["extra_info"]["joulebench"]
         assert info["gap"] is None
         assert len(info["energy_per_task_j"]) == stats["rounds"] == info["rounds"]
@@ -36,8 +36,8 @@ def test_a_foreign_project_gets_joules_beside_pytest_benchmarks_own_seconds(proj
         # The windows hold the rounds and next to nothing more, so their length is the timer's.
         assert info["duration_s"] == pytest.approx(stats["mean"], rel=0.25)
     assert found["test_encode"]["options"]["timer"] == "perf_counter"
-    half, whole = (found[f"test_sizes[{n}]"]["extra_info"]["joulebench"] for n in (100_000, 200_000))
-    assert 1.2 < whole["median_j"] / half["median_j"] < 3.5
+    tenth, whole = (found[f"test_sizes[{n}]"]["extra_info"]["joulebench"] for n in (100_000, 1_000_000))
+    assert 3 < whole["median_j"] / tenth["median_j"] < 30, "ten times the work, on a machine that may be busy"
 
 
 def test_junit_and_the_terminal_say_the_joules_and_how_they_are_known(project, run_pytest):
@@ -52,7 +52,7 @@ def test_junit_and_the_terminal_say_the_joules_and_how_they_are_known(project, r
 def test_a_function_too_quick_for_a_window_is_called_often_in_one_and_that_is_said(project, run_pytest):
     run_pytest("--benchmark-json=b.json")
     found = benchmarks(project / "b.json")
-    quick, slow = found["test_encode"], found["test_sizes[200000]"]
+    quick, slow = found["test_encode"], found["test_sizes[1000000]"]
     assert quick["stats"]["iterations"] > 10
     assert f"each round holds {quick['stats']['iterations']} calls" in quick["extra_info"]["joulebench"]["batched"]
     assert slow["stats"]["iterations"] == 1
