@@ -7,7 +7,8 @@ may differ by `clock_s`. The bounds are the extremes over all three, widened by 
     low  = ∫ min(neighbours) over [begin + period + clock, end − clock] / (1 + accuracy)
     high = ∫ max(neighbours) over [begin − clock, end + period + clock] / (1 − accuracy)
 
-(for a running sum: the last count surely before an edge and the first surely after it). The value itself
+(for a running sum: the last count surely before an edge, and the first surely after it with the counter's
+resolution on top, since a count is what it was rounded down to). The value itself
 is the trapezoid over the samples, interpolated at the exact edges. What samples cannot show, a burst that
 begins and ends between two of them, is in no bound: they must be denser than the load changes.
 """
@@ -217,8 +218,22 @@ def _energy_j(series: Series, edges: _Edges) -> tuple[float, float, float]:
     def least_j(at_s: float) -> float:
         return sums_j[bisect_right(times, at_s - edges.clock_s) - 1]
 
+    finest_j = _resolution_j(sums_j)
+
     def most_j(at_s: float) -> float:
-        return sums_j[bisect_left(times, at_s + edges.lag_s + edges.clock_s)]
+        return sums_j[bisect_left(times, at_s + edges.lag_s + edges.clock_s)] + finest_j
 
     energy_j = interpolated_j(edges.end_s) - interpolated_j(edges.begin_s)
     return energy_j, least_j(edges.end_s) - most_j(edges.begin_s), most_j(edges.end_s) - least_j(edges.begin_s)
+
+
+def _resolution_j(sums_j: list[float]) -> float:
+    """Return what the resolution of a counter is at most, from its distinct values in their order.
+
+    Values are multiples of it, so every rise is one, and every difference of two rises. What is smaller than a
+    float can tell of a sum is no difference.
+    """
+    rounding_j = 1e-12 * sums_j[-1]
+    rises_j = sorted(later - earlier for earlier, later in pairwise(sums_j) if later > earlier)
+    apart_j = (more - less for less, more in pairwise(rises_j))
+    return min((each for each in (*rises_j[:1], *apart_j) if each > rounding_j), default=0.0)

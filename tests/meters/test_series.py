@@ -161,6 +161,24 @@ def test_a_coarse_sum_counts_by_its_changes_and_waits_for_the_next():
     assert "a change of the counter is needed" in reason(between(steps, 300, 595))
 
 
+def test_a_count_is_rounded_down_so_a_leap_says_at_least_and_not_at_most():
+    """A load of 10 W leaps to 700 W at the end of the window, between two counts: 350 J more are on their way."""
+
+    def sum_j(t):
+        return 10.0 * t + 690.0 * max(0.0, t - 399.0)
+
+    coarse = counter([(T0 + t, 360.0 * (sum_j(t) // 360.0)) for t in range(480)])
+    for end_s in (398.0, 399.4, 399.9, 400.4):
+        joules = between(coarse, 100.2, end_s)
+        assert joules.low_j <= sum_j(end_s) - sum_j(100.2) <= joules.high_j
+
+
+def test_a_fine_counter_keeps_its_narrow_bounds():
+    sums_j = [round(80.0 * t + 0.01 * (t % 7), 3) for t in range(120)]
+    joules = between(counter([(T0 + t, 3.6e6 + sum_j) for t, sum_j in enumerate(sums_j)]), 20.5, 100.5)
+    assert joules.high_j - joules.low_j == pytest.approx(4 * 80, rel=0.01), "two periods at either edge"
+
+
 def test_a_reset_sum_is_missing_in_the_windows_that_hold_it_and_counts_on_behind_it():
     samples = [(T0 + t, 9e6 + 80.0 * t if t < 60 else 80.0 * (t - 60)) for t in range(120)]
     assert "line 62: the energy fell by" in reason(between(counter(samples), 40, 80))

@@ -217,7 +217,7 @@ def test_ctrl_c_keeps_what_was_measured(sample):
 
 def test_what_ends_a_sample_early_keeps_what_was_measured_and_says_why(sample):
     found, folder = sample(
-        "gpt2@test", Interrupting(40, ModelError("cuda ran out of memory in a micro-batch")), steps=10, for_s=6.0
+        "gpt2@test", Interrupting(40, ModelError("cuda ran out of memory in a micro-batch")), steps=10, for_s=30.0
     )
     assert "ran out of memory" in found.interrupted
     assert found.full_run.energy_j.value > 0
@@ -225,7 +225,7 @@ def test_what_ends_a_sample_early_keeps_what_was_measured_and_says_why(sample):
 
 
 def test_ctrl_c_late_in_one_phase_still_gives_the_full_run(sample):
-    found, _ = sample("gpt2@test", Interrupting(40), steps=10, for_s=6.0)
+    found, _ = sample("gpt2@test", Interrupting(40), steps=10, for_s=30.0)
     assert found.interrupted
     assert found.full_run.energy_j.value > 0
 
