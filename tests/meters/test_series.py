@@ -161,16 +161,15 @@ def test_a_coarse_sum_counts_by_its_changes_and_waits_for_the_next():
     assert "a change of the counter is needed" in reason(between(steps, 300, 595))
 
 
-def test_a_count_is_rounded_down_so_a_leap_says_at_least_and_not_at_most():
-    """A load of 10 W leaps to 700 W at the end of the window, between two counts: 350 J more are on their way."""
+def test_a_count_is_rounded_down_so_the_first_after_the_end_is_no_upper_bound():
+    """Counted in 360 J, published each second, logged each half: 179 J drawn before the end are in no count yet."""
 
-    def sum_j(t):
-        return 10.0 * t + 690.0 * max(0.0, t - 399.0)
+    def sum_j(at_s):
+        return 5039 + (100 if at_s < 50 else 360) * (at_s - 50)
 
-    coarse = counter([(T0 + t, 360.0 * (sum_j(t) // 360.0)) for t in range(480)])
-    for end_s in (398.0, 399.4, 399.9, 400.4):
-        joules = between(coarse, 100.2, end_s)
-        assert joules.low_j <= sum_j(end_s) - sum_j(100.2) <= joules.high_j
+    coarse = counter([(T0 + index / 2, 360.0 * (sum_j(index // 2) // 360)) for index in range(140)])
+    joules = between(coarse, 25.0, 50.5)
+    assert joules.low_j <= sum_j(50.5) - sum_j(25.0) <= joules.high_j
 
 
 def test_a_fine_counter_keeps_its_narrow_bounds():
