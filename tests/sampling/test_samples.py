@@ -203,7 +203,7 @@ def test_progress_is_told_with_the_seconds_of_all(sample):
 
 def test_ctrl_c_keeps_what_was_measured(sample):
     # Building, resting, then 61 windows: enough of the first phase, nothing of the second.
-    found, folder = sample("bert@test", Interrupting(63), for_s=12.0)
+    found, folder = sample("bert@test", Interrupting(63), for_s=40.0)
     assert found.interrupted
     assert [each.cycles for each in found.phases] == [60, 0]
     assert isinstance(found.full_run.energy_j, Missing)
