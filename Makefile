@@ -12,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
 # uv is ten times faster than pip and reads no pip configuration, so the links are passed on; it compiles only when
-# told to, and a worker that compiles torch and transformers for itself starts five times slower.
+# told to, and where nothing may be written beside its modules each worker would compile torch and transformers anew.
 # torch goes first and pinned: a range would take a build with gigabytes of CUDA packages.
 ifdef UV
 NEW_VENV := uv venv --quiet --python $(PYTHON) $(VENV)
