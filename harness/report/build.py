@@ -23,6 +23,7 @@ from harness.report.wider_tables import facts_tables, lifecycle_tables, outcome_
 from harness.report.wider_words import (
     FAKE_BANNER,
     doubt_lines,
+    learned_sentences,
     lifecycle_sentences,
     training_sentences,
     unlike,
@@ -81,20 +82,21 @@ def _subtitle(run: Gathered) -> str:
 def _sentences(run: Gathered) -> list[Sentence]:
     margin, several = run.info.quality_margin, len(run.groups) > 1
     single = [group for group in run.groups if alone(group)]
-    together = single if len(single) > 1 else []  # as in a suite of several workloads, one technique each
-    sentences = [
-        each
-        for group in run.groups
-        if group not in together
-        for each in group_sentences(group, margin, several=several)
+    compared = [
+        each for group in run.groups if group not in single for each in group_sentences(group, margin, several=several)
     ]
-    sentences += [alone_sentence(together)] if together else []
+    if len(single) > 1:  # as in a suite of several workloads, one technique each
+        uncompared = [alone_sentence(single)]
+    else:
+        uncompared = [each for group in single for each in group_sentences(group, margin, several=several)]
     best = [recommended(group, margin) or group.baseline for group in run.groups]
     preferred = [entry.record.case_id for entry in best if entry is not None]
     return [
         *sweep_sentences(run),
-        *sentences,
+        *compared,
+        *([] if run.sweeps or compared else learned_sentences(run)),
         *([] if run.sweeps else training_sentences(run)),
+        *uncompared,
         *lifecycle_sentences(run, preferred),
         provenance_sentence(run),
     ]

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     SAVES = "saves"
     COSTS = "costs"
     UNDECIDED = "undecided"
+    UNCOMPARED = "uncompared"
     PAYBACK = "payback"
     TRAINING = "training"
     LIFECYCLE = "lifecycle"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness import stats
 from harness.lifecycle import Pipeline, inference_share, total_at
-from harness.records import Doubt, Failed, Ok, Skipped, WindowKind
+from harness.records import Doubt, Failed, Ok, Quality, Skipped, Trivial, WindowKind
 from harness.report import formats as f
 from harness.report.gather import Gathered, Training
 from harness.report.model import Kind, Sentence
@@ -35,6 +35,24 @@ _DOUBTS = {
 }
 
 
+def learned_sentences(run: Gathered) -> list[Sentence]:
+    """Lead with the trainings that are shown to have learned, where no target quality was set that would say more.
+
+    A training is counted if it trained a step and the quality of an answer without a model is known.
+    """
+    trainings = [each for each in run.trainings if each.cost is not None]
+    judged = [(each, *pair) for each in trainings if (pair := _judged(each)) is not None]
+    good = [(each, quality, trivial) for each, quality, trivial in judged if quality.low > trivial.value]
+    if not good or any(each.records[0].target_quality is not None for each in trainings):
+        return []
+    above = "their test quality lies above that of an answer without a model"
+    rest = "" if len(good) == len(judged) else ", that of the others is not shown to"
+    text = f"{len(good)} of {len(judged)} trainings are shown to have learned: {above}{rest}."
+    if len(judged) == 1:
+        text = f"{good[0][0].technique} is shown to have learned: its {_against(*good[0], 'is above')}."
+    return [Sentence(kind=Kind.RECOMMEND, text=text)]
+
+
 def training_sentences(run: Gathered) -> list[Sentence]:
     """Say which training of each workload reaches its target for the fewest joules, and which did not reach it."""
     several = len(run.training_groups) > 1
@@ -56,6 +74,8 @@ def _of_group(trainings: Sequence[Training], where: str) -> list[Sentence]:
     if target is None:
         parts = [f"{each.technique} {_ended(each)}" for each in known]
         text = f"{where}no target quality was set, so trainings are not ranked: {'; '.join(parts)}."
+        if len(parts) == 1:
+            return [_training(f"{where}{parts[0]}; no target quality was set."), *idle]
         return [_training(f.capital(text)), *idle]
     reached = sorted((each for each in known if each.to_target is not None), key=_to_target_j)
     missed = [each for each in known if each.to_target is None]
@@ -109,17 +129,29 @@ def _ended(training: Training) -> str:
     return f"{at}{beside} for {_spent(training)}"
 
 
-def _learned_nothing(training: Training) -> str:
-    """Return what to say of a model that is not shown better than an answer without one; mostly nothing."""
+def _judged(training: Training) -> tuple[Quality, Trivial] | None:
+    """Return the test quality and that of an answer without a model; None where a model cannot be judged by them."""
     quality = training.records[0].quality
     trivial = f.trivial_of(training.records[0], "test", quality)
-    trained = stats.steps_trained(training.records[0]) != 0
-    if quality is None or trivial is None or quality.low > trivial.value or not trained:
+    if quality is None or trivial is None or stats.steps_trained(training.records[0]) == 0:
+        return None
+    return quality, trivial
+
+
+def _learned_nothing(training: Training) -> str:
+    """Return what to say of a model that is not shown better than an answer without one; mostly nothing."""
+    pair = _judged(training)
+    if pair is None or pair[0].low > pair[1].value:
         return ""
     return (
-        f"{training.technique} is not shown to have learned anything: its test {training.metric}, "
-        f"{f.percent(quality.value)} ({f.quality_of(quality)}), is not above the {f.percent(trivial.value)} of "
-        f"{trivial.answer}."
+        f"{training.technique} is not shown to have learned anything: its {_against(training, *pair, 'is not above')}."
+    )
+
+
+def _against(training: Training, quality: Quality, trivial: Trivial, is_or_not: str) -> str:
+    return (
+        f"test {training.metric}, {f.percent(quality.value)} ({f.quality_of(quality)}), {is_or_not} the "
+        f"{f.percent(trivial.value)} of {trivial.answer}"
     )
 
 

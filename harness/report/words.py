@@ -44,7 +44,7 @@ def alone_sentence(groups: Sequence[Group]) -> Sentence:
     names = [group.result.name for group in groups]
     where = f"{', '.join(names[:-1])} and {names[-1]}"
     text = f"On {where} only the baseline of inference ran, so there is nothing to compare it with."
-    return Sentence(kind=Kind.RECOMMEND, text=text)
+    return Sentence(kind=Kind.UNCOMPARED, text=text)
 
 
 def group_sentences(group: Group, margin: float, *, several: bool) -> list[Sentence]:
@@ -58,7 +58,7 @@ def group_sentences(group: Group, margin: float, *, several: bool) -> list[Sente
     rivals = [(entry, entry.comparison) for entry in group.entries if entry.comparison is not None]
     if alone(group):
         text = f"{where}only the baseline {baseline.record.case.technique} ran, so there is nothing to compare it with."
-        return [Sentence(kind=Kind.RECOMMEND, text=_capital(text))]
+        return [Sentence(kind=Kind.UNCOMPARED, text=_capital(text))]
     best = recommended(group, margin)
     sentences = [_recommendation(best, baseline, baseline.energy, group, margin, where)]
     sentences += _cheaper_but_unsettled(rivals, best, margin, group.metric, where)

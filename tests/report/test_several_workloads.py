@@ -207,3 +207,4 @@ def test_workloads_of_one_technique_each_are_named_in_one_sentence(make, tmp_pat
     (said,) = [each.text for each in content.sentences if "nothing to compare" in each.text]
     assert all(chart.title.startswith("Only the baseline was measured") for chart in content.energy_charts)
     assert re.search(r"^On bert\S*, elmo\S* and gpt2\S* only the baseline of inference ran", said), said
+    assert content.sentences[0].text.startswith("3 of 3 trainings are shown to have learned: ")

@@ -62,12 +62,36 @@ def test_training_says_who_reaches_the_target_and_who_does_not(make, run):
 
 
 def test_without_a_target_trainings_are_not_ranked(make, tmp_path):
-    run = make.fake_run(tmp_path, (make.train_record("full", chunk_j=10.0, curve=(0.1, 0.5, 0.8)),))
-    (text,) = said(make, run, Kind.TRAINING)
+    full, slow = (make.train_record(name, chunk_j=10.0, curve=(0.1, 0.5, 0.8)) for name in ("full", "slow"))
+    (text,) = said(make, make.fake_run(tmp_path, (full, slow)), Kind.TRAINING)
     assert text.startswith(
         "No target quality was set, so trainings are not ranked: full ended at 80.0 % test accuracy (the best constant "
         "answer: 27.0 %) for "
     )
+
+
+def test_a_training_on_its_own_is_not_said_to_be_unranked(make, tmp_path):
+    run = make.fake_run(tmp_path, (make.train_record("full", chunk_j=10.0, curve=(0.1, 0.5, 0.8)),))
+    (text,) = said(make, run, Kind.TRAINING)
+    assert text.startswith("full ended at 80.0 % test accuracy (the best constant answer: 27.0 %) for ")
+    assert text.endswith(" J; no target quality was set.")
+
+
+def test_what_a_training_learned_leads_where_nothing_is_compared_and_no_target_was_set(make, tmp_path):
+    good, poor = (make.train_record(name, chunk_j=9.0, curve=(0.1, end)) for name, end in (("a", 0.4), ("b", 0.28)))
+    (one,) = said(make, make.fake_run(tmp_path / "one", (good,)), Kind.RECOMMEND)
+    assert one.startswith("a is shown to have learned: its test accuracy, 40.")
+    assert one.endswith(" %), is above the 27.0 % of the best constant answer.")
+    (two,) = said(make, make.fake_run(tmp_path / "two", (good, poor)), Kind.RECOMMEND)
+    assert two.startswith("1 of 2 trainings are shown to have learned: ")
+    assert two.endswith(", that of the others is not shown to.")
+    assert said(make, make.fake_run(tmp_path / "poor", (poor,)), Kind.RECOMMEND) == []
+
+
+def test_what_was_learned_does_not_lead_where_a_target_or_a_comparison_says_more(make, run, tmp_path):
+    aimed = make.fake_run(tmp_path, (make.train_record("a", chunk_j=9.0, curve=(0.1, 0.9), target=0.8),))
+    for each in (run, aimed):
+        assert not any("to have learned" in text for text in said(make, each, Kind.RECOMMEND))
 
 
 def test_a_training_that_is_no_better_than_a_constant_answer_is_said_to_show_nothing(make, tmp_path):
