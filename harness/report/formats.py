@@ -126,6 +126,14 @@ def quality_of(quality: Quality) -> str:
     return f"{quality.low * 100:.1f}–{quality.high * 100:.1f} %"
 
 
+def quality_by_seed(records: Sequence[Record]) -> str:
+    """Return the test quality of a training, the least and the greatest where it had several seeds."""
+    values = [record.quality.value for record in records if record.quality is not None]
+    if len(values) < 2:
+        return percent(values[0]) if values else NOTHING
+    return f"{min(values) * 100:.1f}–{max(values) * 100:.1f} %"
+
+
 def trivial_of(record: Record, split: str, quality: Quality | None) -> Trivial | None:
     """Return what takes no model on a split, by the measure of a quality; None where that is not known."""
     if record.data is None or quality is None:

@@ -31,14 +31,19 @@ _NOTES = (
     "What it took to pretrain a pretrained model is on nobody's bill here; nothing of it was measured.",
     "Energy a step and an example is all that training is billed, its set-up included, over what it did.",
 )
+_SEEDS = (
+    "Where a training had several seeds, its test quality is the least and the greatest of them; other measures, "
+    "steps, examples, evaluations and doubts are the first seed's."
+)
 
 
 def training_tables(run: Gathered) -> tuple[Table, ...]:
     """Return what each training technique cost, to its end and to the target: a table for each workload and device."""
     groups = run.training_groups
     last = len(groups) - 1
+    notes = (*_NOTES, _SEEDS) if any(len(each.records) > 1 for each in run.trainings) else _NOTES
     return tuple(
-        _table(name, trainings, _NOTES if number == last else ())
+        _table(name, trainings, notes if number == last else ())
         for number, (name, trainings) in enumerate(groups.items())
     )
 
@@ -84,7 +89,6 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
         spent = cost_cell(cost)
         bounds = (cost.total.low_j, cost.total.high_j)
         model = Cell(text=f.si_range(bounds, "J")) if cost.total.bounded else EMPTY
-    quality = record.quality
     return (
         Cell(text=training.technique, detail=seeds),
         spent,
@@ -93,8 +97,8 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
         _target_cell(training),
         per_cell(training.step, training.per_gap),
         per_cell(training.example, training.per_gap),
-        Cell(text=f.percent(quality.value), detail=f.quality_of(quality)) if quality else EMPTY,
-        trivial_cell(f.trivial_of(record, "test", quality)),
+        _quality_cell(training, seeds),
+        trivial_cell(f.trivial_of(record, "test", record.quality)),
         *measure_cells(record, measures),
         Cell(text=f"{record.curve[-1].steps:,}" if record.curve else f.NOTHING),
         Cell(text=f"{record.curve[-1].examples:,}" if record.curve else f.NOTHING),
@@ -102,6 +106,12 @@ def _row(training: Training, measures: Sequence[str], *, told: bool) -> tuple[Ce
         total_cell(lambda: stats.eval_total(record), told=told),
         Cell(text=doubts_of(record)),
     )
+
+
+def _quality_cell(training: Training, seeds: str) -> Cell:
+    """Return the test quality and its interval, or that of the poorest and of the best of several seeds."""
+    quality = training.records[0].quality
+    return Cell(text=f.quality_by_seed(training.records), detail=seeds or (f.quality_of(quality) if quality else ""))
 
 
 def cost_cell(cost: TrainingTotal) -> Cell:

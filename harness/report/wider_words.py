@@ -45,9 +45,9 @@ def learned_sentences(run: Gathered) -> list[Sentence]:
     good = [(each, quality, trivial) for each, quality, trivial in judged if quality.low > trivial.value]
     if not good or any(each.records[0].target_quality is not None for each in trainings):
         return []
-    above = "their test quality lies above that of an answer without a model"
-    rest = "" if len(good) == len(judged) else ", that of the others is not shown to"
-    text = f"{len(good)} of {len(judged)} trainings are shown to have learned: {above}{rest}."
+    shown = f"{len(good)} of {len(judged)} trainings {'is' if len(good) == 1 else 'are'} shown to have learned"
+    rest = "" if len(good) == len(judged) else ", which is not shown of the others"
+    text = f"{shown}: test quality above that of an answer without a model{rest}."
     if len(judged) == 1:
         text = f"{good[0][0].technique} is shown to have learned: its {_against(*good[0], 'is above')}."
     return [Sentence(kind=Kind.RECOMMEND, text=text)]
@@ -123,19 +123,22 @@ def _spent(training: Training) -> str:
 
 def _ended(training: Training) -> str:
     quality = training.records[0].quality
-    at = f"ended at {f.percent(quality.value)} test {training.metric}" if quality else "ended without a test quality"
+    ends = f.quality_by_seed(training.records)
+    at = f"ended at {ends} test {training.metric}" if quality else "ended without a test quality"
     trivial = f.trivial_of(training.records[0], "test", quality)
     beside = f" ({trivial.answer}: {f.percent(trivial.value)})" if trivial is not None else ""
     return f"{at}{beside} for {_spent(training)}"
 
 
 def _judged(training: Training) -> tuple[Quality, Trivial] | None:
-    """Return the test quality and that of an answer without a model; None where a model cannot be judged by them."""
-    quality = training.records[0].quality
-    trivial = f.trivial_of(training.records[0], "test", quality)
-    if quality is None or trivial is None or stats.steps_trained(training.records[0]) == 0:
-        return None
-    return quality, trivial
+    """Return the test quality and that of an answer without a model, of the seed that is least above it.
+
+    None where no model can be judged by them.
+    """
+    trained = [record for record in training.records if stats.steps_trained(record) != 0]
+    beside = [(record.quality, f.trivial_of(record, "test", record.quality)) for record in trained]
+    known = [(quality, trivial) for quality, trivial in beside if quality is not None and trivial is not None]
+    return min(known, key=lambda pair: pair[0].low - pair[1].value, default=None)
 
 
 def _learned_nothing(training: Training) -> str:
@@ -149,8 +152,10 @@ def _learned_nothing(training: Training) -> str:
 
 
 def _against(training: Training, quality: Quality, trivial: Trivial, is_or_not: str) -> str:
+    seeds = len(training.records)
+    where = "" if seeds == 1 else f" in the poorest of {seeds} seeds"
     return (
-        f"test {training.metric}, {f.percent(quality.value)} ({f.quality_of(quality)}), {is_or_not} the "
+        f"test {training.metric}{where}, {f.percent(quality.value)} ({f.quality_of(quality)}), {is_or_not} the "
         f"{f.percent(trivial.value)} of {trivial.answer}"
     )
 

@@ -83,9 +83,31 @@ def test_what_a_training_learned_leads_where_nothing_is_compared_and_no_target_w
     assert one.startswith("a is shown to have learned: its test accuracy, 40.")
     assert one.endswith(" %), is above the 27.0 % of the best constant answer.")
     (two,) = said(make, make.fake_run(tmp_path / "two", (good, poor)), Kind.RECOMMEND)
-    assert two.startswith("1 of 2 trainings are shown to have learned: ")
-    assert two.endswith(", that of the others is not shown to.")
+    assert two.startswith("1 of 2 trainings is shown to have learned: ")
+    assert two.endswith(", which is not shown of the others.")
     assert said(make, make.fake_run(tmp_path / "poor", (poor,)), Kind.RECOMMEND) == []
+
+
+def test_a_training_has_learned_if_its_poorest_seed_has(make, tmp_path):
+    ends = {1: 0.9, 2: 0.28, 3: 0.8}
+    seeds = [make.train_record("a", chunk_j=9.0, curve=(0.1, end), seed=seed) for seed, end in ends.items()]
+    (nothing,) = [text for text in said(make, make.fake_run(tmp_path, tuple(seeds))) if "to have learned" in text]
+    assert nothing.startswith("a is not shown to have learned anything: its test accuracy in the poorest of 3 seeds, ")
+    (learned,) = said(make, make.fake_run(tmp_path, (seeds[0], seeds[2])), Kind.RECOMMEND)
+    assert learned.startswith("a is shown to have learned: its test accuracy in the poorest of 2 seeds, 80.")
+
+
+def test_all_seeds_are_in_the_quality_that_is_told(make, tmp_path):
+    ends = {1: 0.5, 2: 0.3, 3: 0.8}
+    seeds = [make.train_record("a", chunk_j=9.0, curve=(0.1, end), seed=seed) for seed, end in ends.items()]
+    content = report.build(make.fake_run(tmp_path, tuple(seeds)), make.BASELINES)
+    (text,) = [each.text for each in content.sentences if " ended at " in each.text]
+    assert re.match(r"a ended at 30\.\d–80\.\d % test accuracy .* J \(mean\) in 3 of 3 seeds;", text), text
+    (table,) = [table for table in content.tables if table.key == "training"]
+    cell = table.rows[0][[column.name for column in table.columns].index("test accuracy")]
+    assert re.fullmatch(r"30\.\d–80\.\d %", cell.text), cell
+    assert cell.detail == "3 seeds"
+    assert any("are the first seed's" in note for note in table.notes)
 
 
 def test_what_was_learned_does_not_lead_where_a_target_or_a_comparison_says_more(make, run, tmp_path):
